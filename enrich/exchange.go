@@ -1,0 +1,38 @@
+// Package enrich joins what the proxy saw with what the app wrote.
+package enrich
+
+import (
+	"net/netip"
+	"time"
+)
+
+// An Exchange is one request and its answer, as the proxy saw it. It is open from its first byte in until its answer's
+// last byte out. It holds no type of any HTTP library: more than one engine reports through it.
+type Exchange struct {
+	ID        string // the request ID that the app was sent
+	Session   string // the session token, byte for byte; "" where none is known
+	SessionID uint64 // OpenReplay's number of the session; 0 where it is not known
+	SessionBy string // how Session was found: "header", "sessionId", "cookie", "learned"
+
+	Method string
+	Target string // path and query, as they came
+	Client string // the client's address, without port
+
+	// IDs are the other IDs by which a record may name this exchange: from the request's headers, from the answer's, and
+	// out of the body of a 5xx answer. It grows while the exchange is open.
+	IDs []string
+	// AppSession is a keyed hash of the app's own session cookie; 0 where none came.
+	AppSession uint64
+	// Upstream is our end of the connection to the app that serves this exchange; zero until one was chosen.
+	Upstream netip.AddrPort
+
+	Begin  time.Time
+	Head   time.Time // the answer's head was read; zero until then
+	End    time.Time // zero while open
+	Status int       // 0 until the answer's head was read; what the client was sent where the app gave none
+	// Streams is true of upgraded connections and event streams, which stay open long after their work is done.
+	Streams bool
+
+	// Ref is for the one who keeps the exchange: Begin sets it, later calls bring it back.
+	Ref uint64
+}
