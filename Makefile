@@ -1,0 +1,42 @@
+# One front door. `make test` is everything that has to hold; it installs what it needs.
+
+GO ?= go
+GOBIN := $(CURDIR)/bin
+export PATH := $(GOBIN):$(PATH)
+
+.PHONY: test unit race lint e2e bench bench-tail build docs clean
+
+test: lint race e2e
+
+# Go alone, under two minutes.
+unit:
+	$(GO) test ./...
+
+race:
+	$(GO) test -race -shuffle=on ./...
+
+lint: bin/golangci-lint
+	$(GO) vet ./...
+	$(GO) vet -tags e2e,faults ./...
+	bin/golangci-lint run ./...
+	$(GO) run ./cmd/sidecar options | diff - docs/OPTIONS.md || { echo 'docs/OPTIONS.md is old: run make docs' >&2; exit 1; }
+
+bin/golangci-lint: tools/go.mod
+	$(GO) build -modfile=tools/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+# With real apps and real clients.
+e2e: build
+	e2e/setup
+	$(GO) test -tags e2e -count=1 -timeout 20m ./e2e/...
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
+
+bench: build
+	$(GO) run ./bench
+
+docs:
+	$(GO) run ./cmd/sidecar options > docs/OPTIONS.md
+
+clean:
+	rm -rf bin

@@ -1,0 +1,310 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"go.uber.org/zap"
+
+	"github.com/openreplay/log-sidecar/enrich"
+	"github.com/openreplay/log-sidecar/enrich/tail"
+	"github.com/openreplay/log-sidecar/forwarder"
+	"github.com/openreplay/log-sidecar/forwarder/cloudlogging"
+	"github.com/openreplay/log-sidecar/forwarder/journal"
+	"github.com/openreplay/log-sidecar/session"
+)
+
+// A delivery runs tail, enrich and forwarder, and starts them anew, from what is on disk, when one of them panics.
+// Requests go on meanwhile. A restart is the same as after a SIGKILL, so there is one way to recover and not two.
+type delivery struct {
+	*sidecar
+	metrics  *gatherers
+	restarts *prometheus.CounterVec
+	skipped  prometheus.Counter
+
+	soft       context.Context // done: read to the end, send what is left, end
+	softCancel context.CancelFunc
+	hard       context.Context // done: end now
+	hardCancel context.CancelFunc
+}
+
+func newDelivery(s *sidecar) *delivery {
+	d := &delivery{sidecar: s, metrics: &gatherers{base: s.base}}
+	d.soft, d.softCancel = context.WithCancel(context.Background())
+	d.hard, d.hardCancel = context.WithCancel(context.Background())
+	d.restarts = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sidecar_part_restarts_total",
+		Help: "Times that reading and delivering was started anew, by the part that failed."}, []string{"part"})
+	d.skipped = prometheus.NewCounter(prometheus.CounterOpts{Name: "sidecar_poison_bytes_total",
+		Help: "Bytes of log files that were passed over because they made the sidecar fail twice."})
+	s.base.MustRegister(d.restarts, d.skipped)
+	return d
+}
+
+// stop ends the delivery in order, or at once when the time is over.
+func (d *delivery) stop(within time.Duration) {
+	time.AfterFunc(max(within, 0), d.hardCancel)
+	d.softCancel()
+}
+
+// run delivers until stop was called.
+func (d *delivery) run() {
+	for try := 0; ; try++ {
+		began := time.Now()
+		err := d.once()
+		if err == nil || d.hard.Err() != nil {
+			return
+		}
+		part := "start"
+		var p *panicError
+		if errors.As(err, &p) {
+			part = p.part
+		}
+		d.restarts.WithLabelValues(part).Inc()
+		d.log.Error("a part failed and starts again; requests go on", zap.String("part", part), zap.Error(err))
+		if time.Since(began) > time.Minute {
+			try = 0
+		}
+		select {
+		case <-time.After(min(30*time.Second, 100*time.Millisecond<<min(try, 10))):
+		case <-d.hard.Done():
+			return
+		}
+	}
+}
+
+// once runs the parts until they have ended in order, or one of them failed.
+func (d *delivery) once() error {
+	reg := d.metrics.fresh()
+	hard, fail := context.WithCancelCause(d.hard)
+	defer fail(nil)
+	books := d.openJournal()
+	if books != nil {
+		defer books.Close()
+	}
+	logs, err := tail.New(tail.Config{Globs: d.config.Logs, From: tailFrom(d.config.From), Checkpoint: d.checkpointPath(), Log: d.log, Registerer: reg})
+	if err != nil {
+		return err
+	}
+	out, closeOut := d.newForwarder(books, logs, reg)
+	defer closeOut()
+	join := enrich.New(enrich.Config{Exchanges: d.table, MinSeverity: d.config.MinSeverity,
+		Unmatched: d.config.Forward == "errors", Ignore: d.config.Ignore,
+		Out: out.Put, Log: d.log, Registerer: reg})
+
+	soft, stopReading := context.WithCancel(d.soft)
+	defer stopReading()
+	passing, stopTime := context.WithCancel(hard)
+	defer stopTime()
+	var group sync.WaitGroup
+	start := func(part string, f func() error) {
+		group.Go(func() {
+			if err := guard(part, f); err != nil {
+				fail(err)
+				stopReading()
+			}
+		})
+	}
+	start("enrich", func() error { return join.Run(passing) })
+	start("forwarder", func() error { return out.Run(hard) })
+	start("tail", func() error {
+		err := logs.Run(soft, func(b *tail.Block) error { return d.read(hard, join, b) })
+		if err != nil || hard.Err() != nil {
+			return err
+		}
+		err = guard("enrich", func() error { return join.Finish(hard) })
+		stopTime()
+		out.Close()
+		return err
+	})
+	group.Wait()
+	if err := logs.Checkpoint(); err != nil {
+		d.log.Error("the checkpoint of the log files cannot be written", zap.Error(err))
+	}
+	if err := context.Cause(hard); err != nil && d.hard.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// read hands a block on. One that made the sidecar fail before is passed over the second time.
+func (d *delivery) read(ctx context.Context, join *enrich.Joiner, b *tail.Block) (err error) {
+	if d.poison.struck(b) {
+		d.skipped.Add(float64(len(b.Data)))
+		d.log.Error("bytes that made the sidecar fail twice are passed over", zap.String("path", b.File.Path),
+			zap.Int64("offset", b.Offset), zap.Int("bytes", len(b.Data)))
+		return nil
+	}
+	err = guard("enrich", func() error { return join.Read(ctx, b) })
+	var p *panicError
+	if errors.As(err, &p) {
+		d.poison.strike(b)
+	}
+	return err
+}
+
+// poison remembers the block that made enrich panic last.
+type poison struct {
+	file   string
+	offset int64
+}
+
+func (p *poison) strike(b *tail.Block)      { *p = poison{b.File.ID, b.Offset} }
+func (p *poison) struck(b *tail.Block) bool { return *p == poison{b.File.ID, b.Offset} }
+
+// A panicError is a panic that was caught at the root of a part.
+type panicError struct {
+	part  string
+	value any
+	stack []byte
+}
+
+func (p *panicError) Error() string {
+	return fmt.Sprintf("%s: panic: %v\n%s", p.part, p.value, p.stack)
+}
+
+func guard(part string, f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{part, v, debug.Stack()}
+		}
+	}()
+	fault(part)
+	return f()
+}
+
+func tailFrom(from string) tail.From {
+	return map[string]tail.From{"auto": tail.Auto, "beginning": tail.Beginning, "end": tail.End}[from]
+}
+
+func (d *delivery) checkpointPath() string { return filepath.Join(d.config.State, "checkpoint") }
+
+// openJournal gives nil where there is no room for one: errors are delivered all the same.
+func (d *delivery) openJournal() *journal.Journal {
+	j, err := journal.Open(filepath.Join(d.config.State, "journal"))
+	if err != nil {
+		d.log.Error("no journal: what is on its way at a crash may be doubled", zap.Error(err))
+		return nil
+	}
+	return j
+}
+
+func (d *delivery) newForwarder(books *journal.Journal, logs *tail.Tailer, reg prometheus.Registerer) (*forwarder.Forwarder, func()) {
+	sink, closeSink := d.sink()
+	dead, closeDead := d.deadLetters()
+	f := forwarder.New(forwarder.Config{
+		Sink: sink, State: d.stateID(), Journal: books, Positions: d.positions(logs), DeadLetters: dead, Unsent: d.process.stdout,
+		Pace: d.config.Pace, EventTime: d.config.Timestamp == "event", Redact: d.config.Redact, Link: d.link(),
+		Log: d.log, Registerer: reg,
+	})
+	return f, func() { closeSink(); closeDead() }
+}
+
+// positions writes the checkpoint of the log files and then says which bytes it has not passed.
+func (d *delivery) positions(logs *tail.Tailer) func() func(journal.Key) bool {
+	return func() func(journal.Key) bool {
+		if err := logs.Checkpoint(); err != nil {
+			d.log.Error("the checkpoint of the log files cannot be written", zap.Error(err))
+			return func(journal.Key) bool { return true }
+		}
+		return func(k journal.Key) bool { return k.Offset >= logs.Position(k.File) }
+	}
+}
+
+func (d *delivery) sink() (forwarder.Sink, func()) {
+	switch d.config.Sink {
+	case "stdout":
+		return forwarder.Stdout{W: d.process.stdout}, func() {}
+	case "none":
+		return forwarder.Discard{}, func() {}
+	}
+	s := cloudlogging.New(d.cloudLogging())
+	return s, func() { s.Close() }
+}
+
+func (c *config) cloudLogging() cloudlogging.Config {
+	return cloudlogging.Config{Project: c.Project, LogName: c.LogName, Endpoint: c.Endpoint, Plaintext: c.Plaintext,
+		Resource: cloudlogging.Container(c.Project, c.K8sLocation, c.K8sCluster, c.K8sNamespace, c.K8sPod, c.K8sContainer)}
+}
+
+// maxDeadLetters is the most bytes of dead letters that are kept; a second file has as many of the older ones.
+const maxDeadLetters = 1 << 20
+
+func (d *delivery) deadLetters() (io.Writer, func()) {
+	path := filepath.Join(d.config.State, "dead-letters.jsonl")
+	if info, err := os.Stat(path); err == nil && info.Size() > maxDeadLetters {
+		os.Rename(path, path+".1")
+	}
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, func() {}
+	}
+	return file, func() { file.Close() }
+}
+
+// stateID is the random name of the state directory, made once. Where it cannot be kept, this life has its own.
+func (d *delivery) stateID() string {
+	path := filepath.Join(d.config.State, "id")
+	if content, err := os.ReadFile(path); err == nil && len(content) == 16 {
+		return string(content)
+	}
+	var random [8]byte
+	rand.Read(random[:])
+	id := hex.EncodeToString(random[:])
+	if err := renameio.WriteFile(path, []byte(id), 0o600); err != nil {
+		d.log.Error("the state directory's ID cannot be kept: after a crash an entry may be doubled", zap.Error(err))
+	}
+	return id
+}
+
+// link gives the address of a moment in a replay, where OpenReplay's address is configured.
+func (d *delivery) link() func(session.ID, time.Time) string {
+	if d.config.OpenReplayURL == "" {
+		return nil
+	}
+	base := strings.TrimRight(d.config.OpenReplayURL, "/") + "/" + url.PathEscape(d.config.OpenReplayProject) + "/session/"
+	return func(id session.ID, t time.Time) string {
+		at := math.Max(0, float64(t.Sub(id.Start()).Milliseconds()))
+		return fmt.Sprintf("%s%s?jumpto=%.0f", base, id, at)
+	}
+}
+
+// gatherers are the metrics of the program and those of the present run of the delivery, which counts from 0 again after
+// a restart, as the metrics of a restarted process do.
+type gatherers struct {
+	base prometheus.Gatherer
+	mu   sync.Mutex
+	run  *prometheus.Registry
+}
+
+func (g *gatherers) fresh() *prometheus.Registry {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.run = prometheus.NewRegistry()
+	return g.run
+}
+
+// Gather gives both.
+func (g *gatherers) Gather() ([]*dto.MetricFamily, error) {
+	g.mu.Lock()
+	run := g.run
+	g.mu.Unlock()
+	if run == nil {
+		return g.base.Gather()
+	}
+	return prometheus.Gatherers{g.base, run}.Gather()
+}

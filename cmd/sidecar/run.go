@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+
+	"github.com/openreplay/log-sidecar/enrich/table"
+	"github.com/openreplay/log-sidecar/internal/admin"
+	"github.com/openreplay/log-sidecar/proxy"
+)
+
+// run stands in front of the app, tails its logs and delivers, until ctx is done.
+func run(ctx context.Context, p process, args []string) error {
+	c, warnings, err := load(args, p.environ)
+	log := newLog(p.stderr)
+	defer log.Sync()
+	for _, w := range warnings {
+		log.Warn(w)
+	}
+	if err != nil {
+		return err
+	}
+	s := &sidecar{config: c, log: log, process: p, base: prometheus.NewRegistry()}
+	s.base.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return s.run(ctx)
+}
+
+// sidecarRun is one life of the program.
+type sidecar struct {
+	config  *config
+	log     *zap.Logger
+	process process
+	base    *prometheus.Registry // the metrics that live as long as the program
+	table   *table.Table
+	proxies []*proxy.Proxy
+	failed  chan error // why a listener ended by itself
+	poison  poison
+}
+
+func (s *sidecar) run(ctx context.Context) error {
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
+	s.failed = make(chan error, 2+len(s.config.Ports))
+	s.prepareState()
+	if err := s.openTable(); err != nil {
+		return err
+	}
+	defer s.table.Close()
+
+	delivery := newDelivery(s)
+	servers, err := s.listen(delivery.metrics, quit)
+	if err != nil {
+		return err
+	}
+	delivered := make(chan struct{})
+	go func() {
+		defer close(delivered)
+		delivery.run()
+	}()
+
+	s.log.Info("the sidecar is up", zap.String("version", versionText()), zap.Any("ports", s.config.Ports),
+		zap.Strings("logs", s.config.Logs), zap.String("sink", s.config.Sink))
+	select {
+	case <-ctx.Done():
+		err = nil
+	case err = <-s.failed:
+	}
+	s.stop(delivery, delivered)
+	for _, server := range servers {
+		server.Close()
+	}
+	return err
+}
+
+// stop ends in the order in which data flows, within the drain time: no more requests, then the last of the logs, then
+// what is still on its way. A quarter of the time is kept for the latter two.
+func (s *sidecar) stop(delivery *delivery, delivered chan struct{}) {
+	begin := time.Now()
+	s.log.Info("ending", zap.Duration("within", s.config.Drain))
+	requests, cancel := context.WithTimeout(context.Background(), s.config.Drain*3/4)
+	defer cancel()
+	for _, p := range s.proxies {
+		if err := p.Shutdown(requests); err != nil {
+			s.log.Warn("requests were still open at the end of their time", zap.Error(err))
+		}
+	}
+	delivery.stop(s.config.Drain - time.Since(begin))
+	<-delivered
+	s.log.Info("ended", zap.Duration("after", time.Since(begin)))
+}
+
+// prepareState makes the state directory. Without it requests are served and errors delivered all the same; what it
+// costs is said.
+func (s *sidecar) prepareState() {
+	if err := os.MkdirAll(s.config.State, 0o700); err != nil {
+		s.log.Error("the state directory cannot be made: after a restart errors may be missed or doubled; set --state to a directory that this user can write",
+			zap.String("path", s.config.State), zap.Error(err))
+	}
+}
+
+// openTable falls back to memory that does not survive a crash.
+func (s *sidecar) openTable() (err error) {
+	c := table.Config{Path: s.config.Table, Size: s.config.TableSize, Registerer: s.base}
+	if c.Path == "" {
+		c.Path = filepath.Join(s.config.State, "table")
+	}
+	if s.table, err = table.Open(c); err == nil {
+		return nil
+	}
+	s.log.Error("the exchanges are kept in memory alone: after a crash, errors of requests before it have no session", zap.Error(err))
+	c.Path = ""
+	s.table, err = table.Open(c)
+	return err
+}
+
+// listen opens every listener, so that an address in use is said at once and not when the first request comes.
+func (s *sidecar) listen(metrics prometheus.Gatherer, quit func()) (servers []*http.Server, err error) {
+	for _, p := range s.config.Ports {
+		if err := s.serveApp(p); err != nil {
+			return nil, err
+		}
+	}
+	health := admin.Health(s.ready, metrics)
+	control := admin.Admin(versionText(), metrics, quit)
+	for _, l := range []struct {
+		option, addr string
+		handler      http.Handler
+	}{{"--health", s.config.Health, health}, {"--admin", s.config.Admin, control}} {
+		listener, err := listenTCP(l.option, l.addr)
+		if err != nil {
+			return nil, err
+		}
+		server := &http.Server{Handler: l.handler, ReadHeaderTimeout: 5 * time.Second, ErrorLog: zap.NewStdLog(s.log)}
+		servers = append(servers, server)
+		go func() {
+			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				s.failed <- fmt.Errorf("%s: %w", l.option, err)
+			}
+		}()
+	}
+	return servers, nil
+}
+
+func (s *sidecar) serveApp(p port) error {
+	front, err := proxy.New(s.proxyConfig(p), s.table, s.registererOf(p))
+	if err != nil {
+		return err
+	}
+	listener, err := listenTCP("--listen", p.Listen)
+	if err != nil {
+		return err
+	}
+	s.proxies = append(s.proxies, front)
+	go func() {
+		if err := front.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- fmt.Errorf("--listen %s: %w", p.Listen, err)
+		}
+	}()
+	return nil
+}
+
+// registererOf tells the metrics of several ports apart.
+func (s *sidecar) registererOf(p port) prometheus.Registerer {
+	if len(s.config.Ports) == 1 {
+		return s.base
+	}
+	return prometheus.WrapRegistererWith(prometheus.Labels{"listen": p.Listen}, s.base)
+}
+
+func (s *sidecar) ready() error {
+	for _, p := range s.proxies {
+		if err := p.Ready(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func listenTCP(option, addr string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s %s: another process listens there; free the port or choose another one", option, addr)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("%s %s: this user may not use that port; take one from 1024 on", option, addr)
+	case err != nil:
+		return nil, fmt.Errorf("%s %s: %w", option, addr, err)
+	}
+	return listener, nil
+}

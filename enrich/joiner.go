@@ -1,0 +1,272 @@
+package enrich
+
+import (
+	"context"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/openreplay/log-sidecar/enrich/record"
+	"github.com/openreplay/log-sidecar/enrich/tail"
+)
+
+const (
+	// quiet is how long a file is silent after a line end before its last record counts as complete.
+	quiet = 300 * time.Millisecond
+	// patience is how long a record whose exchange is known waits for the exchange's end, so that the entry has its status
+	// and latency. An app writes most errors a few milliseconds before it answers.
+	patience = 200 * time.Millisecond
+	// tick is how often what waits is looked at; nothing wakes while nothing waits.
+	tick = 20 * time.Millisecond
+)
+
+// Exchanges are those that the proxy saw.
+type Exchanges interface {
+	// ByID gives all exchanges that id may name.
+	ByID(id string, yield func(Exchange) bool)
+}
+
+// Config is what a Joiner needs.
+type Config struct {
+	Exchanges   Exchanges
+	MinSeverity record.Severity
+	Unmatched   bool // also give out records that belong to no session
+	Ignore      []*regexp.Regexp
+	// Out takes a finding, and waits while it can take no more.
+	Out        func(context.Context, *Finding) error
+	Log        *zap.Logger
+	Registerer prometheus.Registerer
+}
+
+// A Joiner turns the blocks of log files into findings. Read, Run and Finish may be called from different goroutines.
+type Joiner struct {
+	config  Config
+	metrics *metrics
+
+	mu      sync.Mutex
+	files   map[*tail.File]*source
+	waiting []*candidate
+	wake    chan struct{} // tells Run that something waits
+}
+
+// A source is one log file, as far as it was read.
+type source struct {
+	file  *tail.File
+	cut   *record.Splitter
+	open  *tail.Hold // the bytes of the record that is not complete
+	due   time.Time  // when silence completes it; zero while nothing is open
+	found []*record.Record
+}
+
+// A candidate is an error record that may yet learn more about its exchange.
+type candidate struct {
+	finding Finding
+	until   time.Time
+}
+
+// New gives a joiner.
+func New(c Config) *Joiner {
+	return &Joiner{
+		config:  c,
+		metrics: newMetrics(c.Registerer),
+		files:   map[*tail.File]*source{},
+		wake:    make(chan struct{}, 1),
+	}
+}
+
+// Read takes the next block of a file. It waits while Out does, so that the pressure reaches the file.
+func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.metrics.bytes.Add(float64(len(b.Data)))
+	s := j.source(b.File)
+	if b.Record {
+		return j.readAgain(ctx, b)
+	}
+	s.cut.Feed(b.Offset, b.Data, b.Arrived, s.take)
+	if b.Partial || b.Last {
+		s.cut.Flush(s.take)
+	}
+	err := j.settle(ctx, s, b.Offset+int64(len(b.Data)), b.Arrived)
+	if b.Last {
+		s.learn()
+		delete(j.files, b.File)
+	}
+	return err
+}
+
+// readAgain takes a record that was complete, and not decided, when an earlier life ended.
+func (j *Joiner) readAgain(ctx context.Context, b *tail.Block) error {
+	s := &source{file: b.File, cut: record.New(j.options(), b.File.Note())}
+	s.cut.Feed(b.Offset, b.Data, b.Arrived, s.take)
+	s.cut.Flush(s.take)
+	return j.settle(ctx, s, b.Offset+int64(len(b.Data)), b.Arrived)
+}
+
+func (j *Joiner) source(f *tail.File) *source {
+	s := j.files[f]
+	if s == nil {
+		s = &source{file: f, cut: record.New(j.options(), f.Note())}
+		j.files[f] = s
+	}
+	return s
+}
+
+func (j *Joiner) options() record.Options { return record.Options{Min: j.config.MinSeverity} }
+
+func (s *source) take(r *record.Record) { s.found = append(s.found, r) }
+
+// learn keeps what the file has shown of its records' borders, so that a next life cuts the same records.
+func (s *source) learn() { s.file.SetNote(s.cut.Learned()) }
+
+// settle holds what is not decided of the file up to end: the records just found, and the one that is still open.
+func (j *Joiner) settle(ctx context.Context, s *source, end int64, now time.Time) error {
+	found := s.found
+	s.found = nil
+	holds := make([]*tail.Hold, len(found))
+	for i, r := range found {
+		holds[i] = s.file.Hold(r.Offset, r.Offset+r.Length)
+		holds[i].Close()
+	}
+	before := s.open
+	s.open, s.due = nil, time.Time{}
+	if from, ok := s.cut.Open(); ok {
+		s.open, s.due = s.file.Hold(from, end), now.Add(quiet)
+		j.wakeUp()
+	}
+	if before != nil {
+		before.Release()
+	}
+	if len(found) > 0 {
+		s.learn()
+	}
+	for i, r := range found {
+		if err := j.consider(ctx, &Finding{Record: r, File: s.file, Hold: holds[i]}, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// consider decides on a record, or lets it wait.
+func (j *Joiner) consider(ctx context.Context, f *Finding, now time.Time) error {
+	j.metrics.found.WithLabelValues(f.Record.Severity.String()).Inc()
+	if f.Record.Time.IsZero() {
+		f.Record.Time = now
+	}
+	for _, pattern := range j.config.Ignore {
+		if pattern.MatchString(f.Record.Text) {
+			j.metrics.unmatched.WithLabelValues("ignored").Inc()
+			f.Hold.Release()
+			return nil
+		}
+	}
+	reason := j.match(f)
+	if f.Exchange != nil && f.Exchange.End.IsZero() && f.Exchange.Session != "" {
+		j.waiting = append(j.waiting, &candidate{finding: *f, until: now.Add(patience)})
+		j.wakeUp()
+		return nil
+	}
+	return j.decide(ctx, f, reason)
+}
+
+// decide gives the finding out, or counts why it is not.
+func (j *Joiner) decide(ctx context.Context, f *Finding, reason string) error {
+	matched := f.Exchange != nil && f.Exchange.Session != ""
+	if matched {
+		j.metrics.matched.WithLabelValues(f.By).Inc()
+	} else {
+		j.metrics.unmatched.WithLabelValues(reason).Inc()
+	}
+	if !matched && !j.config.Unmatched {
+		f.Hold.Release()
+		return nil
+	}
+	return j.config.Out(ctx, f)
+}
+
+func (j *Joiner) wakeUp() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run lets time pass: silence completes records, and what waits is decided. It ends when ctx is done.
+func (j *Joiner) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-j.wake:
+		case <-timer.C:
+		}
+		busy, err := j.pass(ctx, time.Now())
+		if err != nil {
+			return err
+		}
+		if busy {
+			timer.Reset(tick)
+		}
+	}
+}
+
+// pass does what is due at now and says whether anything still waits.
+func (j *Joiner) pass(ctx context.Context, now time.Time) (busy bool, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, s := range j.files {
+		if s.due.IsZero() {
+			continue
+		}
+		if now.Before(s.due) {
+			busy = true
+			continue
+		}
+		s.cut.Flush(s.take)
+		if err := j.settle(ctx, s, 0, now); err != nil {
+			return false, err
+		}
+	}
+	if err := j.decideWaiting(ctx, now); err != nil {
+		return false, err
+	}
+	return busy || len(j.waiting) > 0, nil
+}
+
+func (j *Joiner) decideWaiting(ctx context.Context, now time.Time) error {
+	waiting := j.waiting
+	j.waiting = nil
+	for i, c := range waiting {
+		reason := j.match(&c.finding)
+		if x := c.finding.Exchange; x != nil && x.End.IsZero() && now.Before(c.until) {
+			j.waiting = append(j.waiting, c)
+			continue
+		}
+		if err := j.decide(ctx, &c.finding, reason); err != nil {
+			j.waiting = append(j.waiting, waiting[i:]...)
+			return err
+		}
+	}
+	return nil
+}
+
+// Finish completes what is open and decides on all that waits: nothing more will be read.
+func (j *Joiner) Finish(ctx context.Context) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now := time.Now()
+	for _, s := range j.files {
+		s.cut.Flush(s.take)
+		if err := j.settle(ctx, s, 0, now); err != nil {
+			return err
+		}
+		s.learn()
+	}
+	return j.decideWaiting(ctx, now.Add(time.Hour))
+}

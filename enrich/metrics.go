@@ -1,0 +1,25 @@
+package enrich
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+type metrics struct {
+	bytes                     prometheus.Counter
+	found, matched, unmatched *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	auto := promauto.With(reg)
+	vector := func(name, help, label string) *prometheus.CounterVec {
+		return auto.NewCounterVec(prometheus.CounterOpts{Name: "sidecar_enrich_" + name, Help: help}, []string{label})
+	}
+	return &metrics{
+		bytes: auto.NewCounter(prometheus.CounterOpts{Name: "sidecar_enrich_bytes_total",
+			Help: "Bytes of log files that were looked at."}),
+		found:     vector("records_found_total", "Records at or above the wanted severity.", "severity"),
+		matched:   vector("records_matched_total", "Records that were tied to a session, by the way it was found.", "way"),
+		unmatched: vector("records_unmatched_total", "Records that were not tied to a session, by reason.", "reason"),
+	}
+}

@@ -1,0 +1,172 @@
+// Package cloudlogging is the forwarder's sink for Google Cloud Logging.
+package cloudlogging
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"cloud.google.com/go/auth/credentials"
+	logging "cloud.google.com/go/logging/apiv2"
+	"cloud.google.com/go/logging/apiv2/loggingpb"
+	"google.golang.org/api/option"
+	"google.golang.org/genproto/googleapis/api/monitoredres"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/openreplay/log-sidecar/forwarder"
+)
+
+// Config says where entries go.
+type Config struct {
+	Project   string // "": from the credentials or the metadata server
+	LogName   string // the plain ID, without projects/P/logs/
+	Endpoint  string // host:port; "": Google's
+	Plaintext bool   // no TLS, no credentials: for the stand-in
+	Resource  *monitoredres.MonitoredResource
+}
+
+// A Sink writes to one log. It connects when it is first used, and again after a fault of its credentials, so that
+// credentials which are renewed or mounted later are found.
+type Sink struct {
+	config  Config
+	client  *logging.Client
+	project string
+}
+
+// New gives a sink; nothing is connected yet.
+func New(c Config) *Sink { return &Sink{config: c} }
+
+// Name is part of what the journal keeps.
+func (s *Sink) Name() string { return "cloud-logging" }
+
+// ErrNoProject says that neither the configuration nor the credentials name a project.
+var ErrNoProject = errors.New("the Google Cloud project is not known: set --project")
+
+// Connect makes the client, if there is none.
+func (s *Sink) Connect(ctx context.Context) error {
+	if s.client != nil {
+		return nil
+	}
+	options, project, err := s.options(ctx)
+	if err != nil {
+		return err
+	}
+	client, err := logging.NewClient(ctx, options...)
+	if err != nil {
+		return fmt.Errorf("connect to Cloud Logging: %w", err)
+	}
+	client.CallOptions.WriteLogEntries = nil // the forwarder tries again itself; the default hides the cause of a failure
+	s.client, s.project = client, project
+	return nil
+}
+
+func (s *Sink) options(ctx context.Context) (options []option.ClientOption, project string, err error) {
+	options = []option.ClientOption{
+		option.WithGRPCConnectionPool(1),
+		option.WithTelemetryDisabled(),
+		option.WithGRPCDialOption(grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second})),
+		option.WithGRPCDialOption(grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: .2, MaxDelay: 5 * time.Second},
+			MinConnectTimeout: 5 * time.Second,
+		})),
+	}
+	if s.config.Endpoint != "" {
+		options = append(options, option.WithEndpoint(s.config.Endpoint))
+	}
+	if s.config.Plaintext {
+		options = append(options, option.WithoutAuthentication(),
+			option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
+		if s.config.Project == "" {
+			return nil, "", ErrNoProject
+		}
+		return options, s.config.Project, nil
+	}
+	creds, err := credentials.DetectDefault(&credentials.DetectOptions{Scopes: logging.DefaultAuthScopes()})
+	if err != nil {
+		return nil, "", fmt.Errorf("find Google credentials (Workload Identity, GOOGLE_APPLICATION_CREDENTIALS, or --sink stdout): %w", err)
+	}
+	project = s.config.Project
+	if project == "" {
+		if project, err = creds.ProjectID(ctx); err != nil || project == "" {
+			return nil, "", ErrNoProject
+		}
+	}
+	return append(options, option.WithAuthCredentials(creds)), project, nil
+}
+
+// Close ends the connection.
+func (s *Sink) Close() error {
+	if s.client == nil {
+		return nil
+	}
+	client := s.client
+	s.client = nil
+	return client.Close()
+}
+
+// Send tries once; entries that are refused one by one are told apart from faults that concern all.
+func (s *Sink) Send(ctx context.Context, batch [][]byte) forwarder.Outcome {
+	if err := s.Connect(ctx); err != nil {
+		return forwarder.Outcome{Err: err, Code: "not_connected", Slow: true}
+	}
+	entries := make([]*loggingpb.LogEntry, len(batch))
+	for i, sealed := range batch {
+		entries[i] = unread(sealed)
+	}
+	out := s.send(ctx, entries)
+	if out.Code == "Unauthenticated" {
+		s.Close()
+	}
+	return out
+}
+
+// Check asks the server, without writing, whether it would take an entry.
+func (s *Sink) Check(ctx context.Context) error {
+	if err := s.Connect(ctx); err != nil {
+		return err
+	}
+	request := s.request([]*loggingpb.LogEntry{{Payload: &loggingpb.LogEntry_TextPayload{TextPayload: "sidecar check"}}})
+	request.DryRun = true
+	_, err := s.client.WriteLogEntries(ctx, request)
+	return err
+}
+
+// unread gives sealed bytes as a message without taking them apart: they stand in it as fields that it does not know,
+// which are written out as they are. So the same bytes go out each time, also after a restart, and cost nothing.
+func unread(sealed []byte) *loggingpb.LogEntry {
+	entry := &loggingpb.LogEntry{}
+	entry.ProtoReflect().SetUnknown(sealed)
+	return entry
+}
+
+func (s *Sink) request(entries []*loggingpb.LogEntry) *loggingpb.WriteLogEntriesRequest {
+	return &loggingpb.WriteLogEntriesRequest{
+		LogName:        "projects/" + s.project + "/logs/" + s.config.LogName,
+		Resource:       s.resource(),
+		Entries:        entries,
+		PartialSuccess: true,
+	}
+}
+
+func (s *Sink) resource() *monitoredres.MonitoredResource {
+	if s.config.Resource != nil {
+		return s.config.Resource
+	}
+	return &monitoredres.MonitoredResource{Type: "generic_node", Labels: map[string]string{"project_id": s.project}}
+}
+
+// Container names the app's container as the resource of its entries; nil where the pod is not known. The Google client's
+// own detection would name the sidecar's container.
+func Container(project, location, cluster, namespace, pod, container string) *monitoredres.MonitoredResource {
+	if pod == "" {
+		return nil
+	}
+	return &monitoredres.MonitoredResource{Type: "k8s_container", Labels: map[string]string{
+		"project_id": project, "location": location, "cluster_name": cluster,
+		"namespace_name": namespace, "pod_name": pod, "container_name": container,
+	}}
+}
