@@ -18,6 +18,14 @@ func (p *parser) function(name token) (node, error) {
 	if err != nil {
 		return nil, err
 	}
+	n, err := p.call(name, args)
+	if err != nil {
+		p.blame(err)
+	}
+	return n, nil
+}
+
+func (p *parser) call(name token, args []token) (node, error) {
 	switch strings.ToLower(name.raw) {
 	case "log_id":
 		return p.logID(args)

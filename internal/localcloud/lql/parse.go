@@ -29,6 +29,9 @@ func Parse(query string) (*Filter, error) {
 	if p.peek().kind != end {
 		return nil, p.unexpected()
 	}
+	if p.fault != nil {
+		return nil, p.fault
+	}
 	return &Filter{root: root, fields: p.fields()}, nil
 }
 
@@ -37,6 +40,15 @@ type parser struct {
 	tokens []token
 	read   []protoreflect.FieldNumber
 	all    bool
+	fault  error // the first thing that is well written but means nothing
+}
+
+// blame keeps a fault for later: where the syntax is wrong too, that is the
+// better explanation.
+func (p *parser) blame(err error) {
+	if p.fault == nil {
+		p.fault = err
+	}
 }
 
 func (p *parser) peek() token { return p.tokens[0] }
@@ -159,11 +171,11 @@ func (p *parser) restriction() (node, error) {
 		p.all = true
 		return newGlobal(t), nil
 	}
+	p.next()
 	where, err := p.path(t)
 	if err != nil {
-		return nil, err
+		p.blame(err)
 	}
-	p.next()
 	argument := func() (node, error) { return p.argument(where, op) }
 	if p.take("(") {
 		return p.closed(argument)
@@ -175,13 +187,13 @@ func (p *parser) restriction() (node, error) {
 func (p *parser) argument(where path, op operator) (node, error) {
 	minus := p.take("-")
 	t := p.peek()
-	if t.kind != text || minus && !t.glued {
+	if t.kind != text || minus && !t.glued || t.word("AND") || t.word("OR") || t.word("NOT") {
 		return nil, p.unexpected()
 	}
 	p.next()
 	value, err := newValue(t, minus, where, op)
 	if err != nil {
-		return nil, err
+		p.blame(err)
 	}
 	return &comparison{path: where, op: op, value: value}, nil
 }
