@@ -1,0 +1,565 @@
+package record
+
+import (
+	"bytes"
+	"regexp"
+)
+
+// A head is how a record's first line begins.
+type head struct {
+	stamp   stamp
+	at      int // where the stamp begins
+	sev     Severity
+	level   bool // sev was written
+	message int  // where the message begins
+	shape   uint32
+	// strong is set where the line begins a record in whatever file it stands; else the file's other lines decide.
+	strong bool
+	access bool
+	format string
+	// wrapper is set where the level is that of a program around the app, which looks at nothing that the app writes.
+	wrapper bool
+	writer  string // the process and thread where each line has its own head; "" elsewhere
+}
+
+func (h *head) some() bool { return h.format != "" }
+
+// parseHead reads a line's beginning. The zero head says that there is none.
+func parseHead(b []byte) head {
+	if len(b) == 0 || isSpace(b[0]) {
+		return head{}
+	}
+	if len(b) > 1024 {
+		b = b[:1024]
+	}
+	if h, ok := glogHead(b); ok {
+		return h
+	}
+	if h, ok := priorityHead(b); ok {
+		return h
+	}
+	if h, ok := logfmtHead(b); ok {
+		return h
+	}
+	if h, ok := stampedHead(b); ok {
+		return h
+	}
+	return levelHead(b)
+}
+
+// glogHead reads glog's and klog's heads: a letter glued to the date, as in E0517 10:33:01.123456.
+func glogHead(b []byte) (h head, ok bool) {
+	if len(b) < 14 || !has("IWEFCDN", b[0]) || run(b, 1) != 4 || b[5] != ' ' || !isDigit(b[6]) {
+		return h, false
+	}
+	p := stampParser{b: b, i: 1}
+	p.s.month, _ = p.number(2, 2)
+	p.s.day, _ = p.number(2, 2)
+	p.s.kind = "glog"
+	if p.skipSpaces(2); !p.dateOK() || !p.clock() {
+		return h, false
+	}
+	p.s.end = p.i
+	h = head{stamp: p.s, at: 1, level: true, strong: true, format: "glog", shape: shapeOf("glog", 0, 0, true)}
+	h.sev, _ = levelOf(b[:1])
+	h.message = p.i
+	if i := bytes.Index(b[p.i:], []byte("] ")); i >= 0 && i < 80 {
+		h.message += i + 2
+	}
+	return h, true
+}
+
+// priorityHead reads syslog's <PRI>, with or without what RFC 3164 and 5424 let follow.
+func priorityHead(b []byte) (h head, ok bool) {
+	if len(b) < 4 || b[0] != '<' || !isDigit(b[1]) {
+		return h, false
+	}
+	n, i := 0, 1
+	for i < len(b) && isDigit(b[i]) && i < 4 {
+		n = n*10 + int(b[i]-'0')
+		i++
+	}
+	if i >= len(b) || b[i] != '>' || n > 191 {
+		return h, false
+	}
+	i++
+	if i+2 < len(b) && isDigit(b[i]) && b[i+1] == ' ' {
+		i += 2
+	}
+	if h, ok = stampedHead(b[i:]); ok {
+		h.at += i
+		h.message += i
+		h.stamp.end += i
+	} else {
+		h.message = i
+	}
+	h.sev, _ = ofSyslog(int64(n % 8))
+	h.level, h.strong, h.format, h.shape = true, true, "syslog", shapeOf("pri", 0, 0, true)
+	if inner, ok := messageLevel(b[min(h.message, len(b)):]); ok && n >= 8 { // a syslog daemon's default hides the app's own
+		h.sev = inner
+	}
+	return h, true
+}
+
+var logfmtKey = regexp.MustCompile(`^[A-Za-z_][\w.@-]*=`)
+
+// logfmtHead reads a line of key=value pairs with a level or a message among them.
+func logfmtHead(b []byte) (h head, ok bool) {
+	if i := bytes.IndexByte(b, '='); i < 1 || i > 40 || !logfmtKey.Match(b[:i+1]) {
+		return h, false
+	}
+	o, n := parseLogfmt(b)
+	if n < 2 || o.level.kind == 0 && (o.time.kind == 0 || o.message.kind == 0) {
+		return h, false
+	}
+	h = head{strong: true, format: "logfmt", shape: shapeOf("logfmt", 0, 0, true)}
+	h.sev, h.level = o.severity()
+	return h, true
+}
+
+// parseLogfmt reads key=value pairs; a value with blanks is quoted.
+func parseLogfmt(b []byte) (o object, pairs int) {
+	for i := 0; i < len(b); {
+		for i < len(b) && isSpace(b[i]) {
+			i++
+		}
+		start := i
+		for i < len(b) && b[i] != '=' && !isSpace(b[i]) {
+			i++
+		}
+		if i >= len(b) || b[i] != '=' {
+			continue
+		}
+		key := b[start:i]
+		v, end := logfmtValue(b, i+1)
+		o.member("", key, v)
+		pairs++
+		i = end
+	}
+	return o, pairs
+}
+
+func logfmtValue(b []byte, i int) (value, int) {
+	if i < len(b) && b[i] == '"' {
+		if end := stringEnd(b, i); end > 0 {
+			return value{b[i+1 : end-1], '"'}, end
+		}
+		return value{b[i+1:], '"'}, len(b)
+	}
+	end := i
+	for end < len(b) && !isSpace(b[end]) {
+		end++
+	}
+	return value{b[i:end], '"'}, end
+}
+
+// stampedHead looks for a stamp at the line's start or behind what logs write before it.
+func stampedHead(b []byte) (h head, ok bool) {
+	prose := 0
+	for i, token := 0, 0; i < len(b) && i < 100 && token < 10; token++ {
+		for i < len(b) && has(" \t[(<|\",=", b[i]) {
+			i++
+		}
+		if i >= len(b) {
+			break
+		}
+		if s, ok := parseStamp(b, i); ok && (i <= 2 || s.full() || token <= 2 && opensLine(b[:i])) && followsStamp(b, s.end) {
+			h = head{stamp: s, at: i, format: s.kind}
+			h.read(b, token)
+			return h, true
+		}
+		start := i
+		for i < len(b) && !has(" \t[(<|,=\"", b[i]) {
+			i++
+		}
+		if prose += proseWord(b[start:i]); prose > 1 {
+			break
+		}
+		if i < len(b) && b[i] == '@' {
+			i++
+		}
+		if at := bytes.IndexByte(b[start:i], '@'); at >= 0 && start+at+1 < len(b) { // Dancer2: error @2026-...
+			i = start + at + 1
+			if s, ok := parseStamp(b, i); ok && s.full() {
+				h = head{stamp: s, at: i, format: s.kind}
+				h.read(b, token)
+				return h, true
+			}
+			i = start + at + 1
+		}
+	}
+	return h, false
+}
+
+// opensLine says whether what stands before a time of day leaves it the stamp of a line: brackets, a level.
+func opensLine(b []byte) bool {
+	for _, c := range b {
+		if !isUpper(c) && !has(" []()<>|-,\t", c) {
+			return false
+		}
+	}
+	return true
+}
+
+func followsStamp(b []byte, end int) bool {
+	return end >= len(b) || has(" \t])>|,:;\"-'}", b[end])
+}
+
+// proseWord counts a plain word of a sentence. A level is none.
+func proseWord(w []byte) int {
+	for _, c := range w {
+		if !isLower(c) && c < 0x80 {
+			return 0
+		}
+	}
+	if _, isLevel := levelOf(w); isLevel || len(w) < 2 {
+		return 0
+	}
+	return 1
+}
+
+// shapeOf condenses what is alike in the heads of one logger's lines.
+func shapeOf(kind string, token int, before byte, level bool) uint32 {
+	h := uint32(2166136261)
+	for i := range len(kind) {
+		h = (h ^ uint32(kind[i])) * 16777619
+	}
+	h = (h ^ uint32(token)) * 16777619
+	h = (h ^ uint32(before)) * 16777619
+	if level {
+		h = (h ^ 1) * 16777619
+	}
+	return h
+}
+
+// read goes over the rest of the head.
+func (h *head) read(b []byte, token int) {
+	before := byte(0)
+	if h.at > 0 && !isSpace(b[h.at-1]) {
+		before = b[h.at-1]
+	}
+	if h.at > 0 {
+		h.sev, h.level = levelBefore(b[:h.at])
+	}
+	sev, level, message, wrapper := levelAfter(b, h.stamp.end)
+	if level && !h.level {
+		h.sev, h.level = sev, true
+	}
+	h.message, h.wrapper = message, wrapper
+	h.access = isAccess(b)
+	if h.access {
+		h.format, h.level, h.sev = "access", false, 0
+	}
+	h.strong = h.access || h.stamp.full() && (h.level || before == '[' && h.at == 1 || h.at == 0 && h.stamp.kind == "syslog" && taggedSyslog(b[h.stamp.end:]))
+	h.shape = shapeOf(h.stamp.kind, min(token, 3), before, h.level)
+	h.writer = writerOf(b[:h.message])
+	if !h.level {
+		if sev, ok := messageLevel(b[min(message, len(b)):]); ok {
+			h.sev, h.level = sev, true
+		}
+	}
+}
+
+// levelBefore finds a level in front of the stamp.
+func levelBefore(b []byte) (Severity, bool) {
+	for _, w := range bytes.FieldsFunc(b, func(r rune) bool { return !isWordRune(r) }) {
+		if s, ok := levelOf(w); ok && (len(w) > 1 || isUpper(w[0])) && !(len(w) > 1 && isLower(w[0]) && !coreLevel(w)) {
+			return s, true
+		}
+	}
+	return 0, false
+}
+
+func isWordRune(r rune) bool { return r >= 0x80 || isLetter(byte(r)) || isDigit(byte(r)) }
+
+// coreLevel names the words that are levels also in lower case and without brackets.
+func coreLevel(w []byte) bool {
+	switch string(bytes.ToLower(w)) {
+	case "error", "warn", "warning", "info", "debug", "fatal", "critical", "notice", "trace", "crit", "err", "emerg", "alert", "severe", "panic":
+		return true
+	}
+	return false
+}
+
+// levelAfter finds the level behind the stamp, and where the message begins.
+func levelAfter(b []byte, i int) (sev Severity, ok bool, message int, wrapper bool) {
+	words := 0
+	for i < len(b) && words < 5 {
+		for i < len(b) && has(" \t-|,:;]>)\"'*", b[i]) {
+			i++
+		}
+		if i >= len(b) {
+			break
+		}
+		start := i
+		if c := b[i]; c == '[' || c == '(' || c == '<' || c == '{' {
+			inside, end := bracketed(b, i)
+			if end < 0 {
+				break
+			}
+			if s, isLevel, wraps := levelInside(inside); isLevel && !ok {
+				sev, ok, wrapper = s, true, wraps
+			}
+			i = end
+			continue
+		}
+		for i < len(b) && !has(" \t|,;[](){}<>\"", b[i]) {
+			i++
+		}
+		if i == start {
+			i++
+			continue
+		}
+		if ok { // brackets may follow a level; the first word begins the message
+			return sev, true, start, wrapper
+		}
+		word := b[start:i]
+		next := byte('\n')
+		if i < len(b) {
+			next = b[i]
+		}
+		if s, isLevel := levelWord(word, words, next); isLevel {
+			sev, ok = s, true
+			continue
+		}
+		if word[len(word)-1] == ':' && len(word) > 2 { // a tag, as syslog's app[1]: or a logger's name
+			if s, isLevel := messageLevel(bytes.TrimLeft(b[i:], " ")); isLevel {
+				return s, true, i, false
+			}
+			words++
+			continue
+		}
+		if numeric(word) {
+			continue
+		}
+		if words++; words > 1 && proseWord(word) > 0 || words == 1 && proseWord(word) > 0 && !nextIsLevel(b[i:]) {
+			return 0, false, start, false
+		}
+	}
+	return sev, ok, min(i, len(b)), wrapper
+}
+
+// nextIsLevel lets a plain name, a thread's or a host's, stand before the level.
+func nextIsLevel(rest []byte) bool {
+	words := bytes.Fields(rest[:min(len(rest), 80)])
+	for i, w := range words {
+		if i > 2 {
+			break
+		}
+		w = bytes.Trim(w, "[]():,|<>-")
+		if s, ok := levelOf(w); ok && s != 0 && len(w) > 2 && allUpper(w) {
+			return true
+		}
+	}
+	return len(words) > 0 && (words[0][0] == '[' || words[0][len(words[0])-1] == ':')
+}
+
+func numeric(w []byte) bool {
+	for _, c := range w {
+		if !isDigit(c) && hexValue(c) < 0 && !has("#.-+:/*", c) {
+			return false
+		}
+	}
+	return true
+}
+
+// bracketed gives what stands in the brackets that open at b[i], and the place behind them.
+func bracketed(b []byte, i int) ([]byte, int) {
+	closing := map[byte]byte{'[': ']', '(': ')', '<': '>', '{': '}'}[b[i]]
+	depth := 0
+	for j := i; j < len(b) && j < i+300; j++ {
+		switch b[j] {
+		case b[i]:
+			depth++
+		case closing:
+			if depth--; depth == 0 {
+				return b[i+1 : j], j + 1
+			}
+		}
+	}
+	return nil, -1
+}
+
+// levelInside reads a level out of brackets: "ERROR", "php:error", "ns#error", " error ".
+func levelInside(b []byte) (sev Severity, ok, wrapper bool) {
+	b = bytes.TrimSpace(b)
+	if s, ok := levelOf(b); ok && (len(b) > 1 || isUpper(b[0])) {
+		return s, true, false
+	}
+	if i := bytes.LastIndexAny(b, ":#."); i > 0 && i+2 < len(b) {
+		module := string(b[:i])
+		if s, ok := levelOf(b[i+1:]); ok {
+			return s, true, s == Notice && len(module) > 2 && module[:3] == "php" || module == "wsgi" || module == "cgi" || module == "cgid" || module == "proxy_fcgi"
+		}
+	}
+	return 0, false, false
+}
+
+// levelWord says whether a word behind the stamp is the level. In lower case it must stand where a level does.
+func levelWord(w []byte, before int, next byte) (Severity, bool) {
+	colon := w[len(w)-1] == ':'
+	w = bytes.TrimRight(w, ":")
+	if i := bytes.LastIndexByte(w, '.'); i > 0 && colon { // Monolog: production.ERROR
+		if s, ok := levelOf(w[i+1:]); ok && allUpper(w[i+1:]) {
+			return s, true
+		}
+	}
+	if i := bytes.Index(w, []byte("::")); i > 0 { // vdsm: ::ERROR::
+		w = w[:i]
+	}
+	if i := bytes.IndexByte(w, '/'); i == 1 { // logcat's short form: E/Tag
+		w = w[:1]
+	}
+	if i := bytes.IndexByte(w, '='); i > 0 && hasFold(w, 0, "level") {
+		w = bytes.Trim(w[i+1:], `"`)
+		return levelOf(w)
+	}
+	s, ok := levelOf(w)
+	switch {
+	case !ok:
+		return 0, false
+	case len(w) == 1:
+		return s, isUpper(w[0]) && before <= 1 && (next == ' ' || next == '\t' || next == '|' || next == '\n')
+	case allUpper(w):
+		return s, true
+	case before > 0:
+		return s, colon && before == 1 && coreLevel(w)
+	case coreLevel(w):
+		return s, true
+	}
+	return s, colon || next == '\t' || next == '|'
+}
+
+func allUpper(w []byte) bool {
+	for _, c := range w {
+		if isLower(c) {
+			return false
+		}
+	}
+	return len(w) > 0
+}
+
+// messageLevel reads what a message calls itself in its first words: "ERROR: ...", "PHP Fatal error:  ...".
+func messageLevel(b []byte) (Severity, bool) {
+	b = bytes.TrimLeft(b, " \t-:|*")
+	if len(b) > 80 {
+		b = b[:80]
+	}
+	for _, phrase := range phrases {
+		if hasFold(b, 0, phrase.text) {
+			return phrase.sev, true
+		}
+	}
+	if len(b) > 2 && b[0] == '[' {
+		if in, end := bracketed(b, 0); end > 0 {
+			if s, ok, _ := levelInside(in); ok && len(in) > 1 {
+				return s, true
+			}
+		}
+		return 0, false
+	}
+	end := 0
+	for end < len(b) && (isLetter(b[end]) || b[end] >= 0x80) {
+		end++
+	}
+	if end < 2 || end >= len(b) {
+		return 0, false
+	}
+	s, ok := levelOf(b[:end])
+	switch {
+	case !ok:
+		return 0, false
+	case b[end] == ':' && (end+1 == len(b) || b[end+1] == ' '):
+		return s, allUpper(b[:end]) || coreLevel(b[:end]) || s >= Error && end > 4
+	case allUpper(b[:end]) && coreLevel(b[:end]) && has(" \t", b[end]):
+		return s, true
+	}
+	return 0, false
+}
+
+var phrases = []struct {
+	text string
+	sev  Severity
+}{
+	{"php fatal error:", Error}, {"php parse error:", Error}, {"php recoverable fatal error:", Error}, {"php catchable fatal error:", Error},
+	{"php core error:", Error}, {"php compile error:", Error}, {"php warning:", Warning}, {"php notice:", Notice}, {"php deprecated:", Warning},
+	{"php strict standards:", Notice}, {"php user error:", Error},
+	{"fatal error:", Critical}, {"parse error:", Error}, {"http: panic serving", Error}, {"panic serving", Error}, {"unhandled exception", Error},
+	{"uncaught exception", Error},
+}
+
+// isAccess says whether a line tells of a request and its status: "GET /path HTTP/1.1" 500.
+func isAccess(b []byte) bool {
+	for i := 0; i < len(b); {
+		at := bytes.Index(b[i:], []byte(" HTTP/"))
+		if at < 0 {
+			return false
+		}
+		i += at + 6
+		j := i
+		for j < len(b) && (isDigit(b[j]) || b[j] == '.') {
+			j++
+		}
+		if j+5 <= len(b) && b[j] == '"' && b[j+1] == ' ' && isDigit(b[j+2]) && isDigit(b[j+3]) && isDigit(b[j+4]) {
+			return true
+		}
+	}
+	return false
+}
+
+// taggedSyslog wants host and tag behind syslog's stamp.
+func taggedSyslog(b []byte) bool {
+	words := bytes.Fields(b[:min(len(b), 120)])
+	return len(words) > 1 && words[1][len(words[1])-1] == ':'
+}
+
+// levelHead reads heads without a stamp that begin with a level: ".NET's fail:", "[ERROR] ...", "ERROR - ...".
+func levelHead(b []byte) (h head) {
+	if bytes.HasPrefix(b, []byte("=")) && bytes.Contains(b[:min(len(b), 40)], []byte(" REPORT====")) { // Erlang
+		s, ok := levelOf(b[1:max(1, bytes.IndexByte(b, ' '))])
+		return head{sev: s, level: ok, strong: true, format: "erlang", shape: shapeOf("erlang", 0, 0, true), message: len(b)}
+	}
+	end := 0
+	for end < len(b) && (isLetter(b[end]) || b[end] >= 0x80) {
+		end++
+	}
+	if end == 4 && b[end:] != nil && len(b) > 4 && b[4] == ':' && allLower(b[:4]) { // .NET console: fail: Category[0]
+		if s, ok := levelOf(b[:4]); ok {
+			return head{sev: s, level: true, format: "dotnet", shape: shapeOf("dotnet", 0, 0, true), message: 5}
+		}
+	}
+	if end == 4 && len(b) > 6 && b[4] == '[' && run(b, 5) >= 1 { // logrus on a terminal: ERRO[0012]
+		if s, ok := levelOf(b[:4]); ok {
+			return head{sev: s, level: true, strong: true, format: "logrus", shape: shapeOf("logrus", 0, 0, true), message: bytes.IndexByte(b, ']') + 1}
+		}
+	}
+	if s, ok := messageLevel(b); ok {
+		return head{sev: s, level: true, format: "plain", shape: shapeOf("level", 0, b[0], true)}
+	}
+	return h
+}
+
+func allLower(w []byte) bool {
+	for _, c := range w {
+		if !isLower(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// writerOf names the process and thread of heads that stand on every line: mod_wsgi's [pid 1:tid 2], syslog's app[1]:.
+func writerOf(b []byte) string {
+	if i := bytes.Index(b, []byte("[pid ")); i >= 0 {
+		if in, end := bracketed(b, i); end > 0 {
+			return string(in)
+		}
+	}
+	b = bytes.TrimRight(b, " ")
+	if n := len(b); n > 3 && b[n-1] == ':' && b[n-2] == ']' {
+		if i := bytes.LastIndexByte(b, ' '); i >= 0 {
+			return string(b[i+1 : n-1])
+		}
+	}
+	return ""
+}

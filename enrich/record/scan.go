@@ -1,0 +1,384 @@
+package record
+
+import "bytes"
+
+// A sign is one way in which a log says "error". Its first four bytes are classes of bytes that are searched for many
+// places at a time; what they hit is looked at by accept. A false candidate costs a little time, a missed one an error:
+// whatever the rules of severity can call an error has a sign here, and a test holds the two together.
+type sign struct {
+	bytes  [4]string // the bytes allowed at each of the four places; "" allows any
+	accept func(data []byte, at int) bool
+	bucket uint8 // signs that share letters share a bucket, so that the masks stay narrow
+}
+
+const digits = "0123456789"
+
+var signs = []sign{
+	{fold("err"), acceptWord("err", "error", "erro", "erreur", "errore"), 0},
+	{fold("eror"), acceptWord("eror"), 0},
+	{fold("exce"), acceptWord("exception"), 0},
+	{fold("thro"), acceptWord("throwable"), 0},
+	{fold("seve"), acceptSevere, 1},
+	{fold("leve"), acceptKey, 1},
+	{fold("lvl"), acceptKey, 1},
+	{fold("prio"), acceptKey, 1},
+	{fold("fata"), acceptWord("fatal", "fata"), 2},
+	{fold("fail"), acceptFail, 2},
+	{fold("fehl"), acceptWord("fehler"), 2},
+	{fold("ftl"), acceptWord("ftl"), 2},
+	{fold("pani"), acceptWord("panic", "panicked", "pani"), 2},
+	{fold("dpan"), acceptWord("dpanic"), 2},
+	{fold("crit"), acceptWord("crit", "critical"), 3},
+	{fold("aler"), acceptWord("alert", "aler"), 3},
+	{fold("emer"), acceptWord("emerg", "emergency", "emer"), 3},
+	{fold("grav"), acceptWord("grave"), 3},
+	{fold("schw"), acceptWord("schwerwiegend"), 3},
+	{fold("allv"), acceptWord("allvarlig"), 3},
+	{fold("disa"), acceptWord("disaster"), 3},
+	{fold("trac"), acceptText("Traceback (most"), 4},
+	{fold("stac"), acceptText("Stack trace:"), 4},
+	{fold("unca"), acceptWord("uncaught"), 4},
+	{fold("unha"), acceptWord("unhandled"), 4},
+	{fold("goro"), acceptText("goroutine "), 4},
+	{fold("call"), acceptText("called at "), 4},
+	{exact(" ", " ", "a", "t"), acceptFrame, 5},
+	{exact("\t", "a", "t", " "), acceptFrame, 5},
+	{exact("\\", "t", "a", "t"), acceptFrame, 5},
+	{exact("#", "0", " ", ""), acceptAlways, 6},
+	{exact("*", "*", " ", "("), acceptAlways, 6},
+	{exact("r", "b", ":", digits), acceptAlways, 6},
+	{exact("\"", "s", "\"", ":"), acceptLetterKey, 6},
+	{exact("\n", "<", digits, digits+">"), acceptPriority, 6},
+	{exact(digits, digits, "EF", ": ]"), acceptCode, 6},
+	{exact("\n \"m\t[", "EFC", digits, digits), acceptGlog, 7},
+	{exact("\n [|\t(<\"m,;", "EFCA", " |/]:,)>\"\t;", ""), acceptLetter, 7},
+	{exact("\xe9", "\x87", "\x8d", "\xe5"), acceptAlways, 7},                 // 重大
+	{exact("\xe4", "\xb8", "\xa5", "\xe9"), acceptAlways, 7},                 // 严重
+	{exact("\xe5", "\x9a", "\xb4", "\xe9"), acceptAlways, 7},                 // 嚴重
+	{exact("\xec", "\x8b", "\xac", "\xea"), acceptAlways, 7},                 // 심각
+	{exact("\xd0\xd1", "\x9e\xbe", "\xd0\xd1", "\xa8\x88"), acceptAlways, 7}, // ошибка
+}
+
+// fold gives the classes of a word's first letters in either case.
+func fold(letters string, rest ...string) (classes [4]string) {
+	for i, c := range []byte(letters) {
+		classes[i] = string([]byte{c, c &^ 0x20})
+	}
+	return classes
+}
+
+func exact(a, b, c, d string) [4]string { return [4]string{a, b, c, d} }
+
+// masks are the signs' classes as find4 wants them: for each of four places a table by the low and one by the high half
+// of a byte, a bit for each bucket.
+type masks [8][16]byte
+
+var signMasks = newMasks(signs)
+
+func newMasks(signs []sign) *masks {
+	var m masks
+	for _, s := range signs {
+		for place, class := range s.bytes {
+			for b := range 256 {
+				if class == "" || bytes.IndexByte([]byte(class), byte(b)) >= 0 {
+					m[2*place][b&15] |= 1 << s.bucket
+					m[2*place+1][b>>4] |= 1 << s.bucket
+				}
+			}
+		}
+	}
+	return &m
+}
+
+func (m *masks) class(place int, b byte) byte { return m[2*place][b&15] & m[2*place+1][b>>4] }
+
+// byPlace is the masks by whole bytes, for machines without find4.
+var byPlace = func() (t [4][256]byte) {
+	for place := range t {
+		for b := range 256 {
+			t[place][b] = signMasks.class(place, byte(b))
+		}
+	}
+	return t
+}()
+
+func findPlain(data []byte, from int, _ *masks) int {
+	for i := from; i+4 <= len(data); i++ {
+		if byPlace[1][data[i+1]]&byPlace[2][data[i+2]]&byPlace[0][data[i]]&byPlace[3][data[i+3]] != 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// bySecond lists the signs that a place can show, by its second byte: the one that no sign leaves open.
+var bySecond = func() (lists [256][]*sign) {
+	for b := range 256 {
+		for i := range signs {
+			if bytes.IndexByte([]byte(signs[i].bytes[1]), byte(b)) >= 0 {
+				lists[b] = append(lists[b], &signs[i])
+			}
+		}
+	}
+	return lists
+}()
+
+func (s *sign) at(data []byte, at int) bool {
+	for place, class := range s.bytes {
+		if class != "" && (at+place >= len(data) || !has(class, data[at+place])) {
+			return false
+		}
+	}
+	return s.accept(data, at)
+}
+
+func has(class string, b byte) bool {
+	for i := range len(class) {
+		if class[i] == b {
+			return true
+		}
+	}
+	return false
+}
+
+// candidate gives the first place, not before from, where the data may say "error"; -1 where nothing does. data begins
+// with a line.
+func candidate(data []byte, from int) int {
+	if from == 0 && startsWithSign(data) {
+		return 0
+	}
+	for at := from; at < len(data); at++ {
+		if at = find(data, at, signMasks); at < 0 {
+			break
+		}
+		for _, s := range bySecond[data[at+1]] {
+			if s.at(data, at) {
+				return at
+			}
+		}
+	}
+	return tailCandidate(data, from)
+}
+
+// tailCandidate looks at the last three bytes, where four do not fit: FTL and ERR at the very end of a log.
+func tailCandidate(data []byte, from int) int {
+	if at := len(data) - 3; at >= from && at >= 0 {
+		if acceptWord("err", "ftl")(data, at) {
+			return at
+		}
+	}
+	return -1
+}
+
+// startsWithSign is for the signs that want a line end before them: the data's first line has none.
+func startsWithSign(data []byte) bool {
+	var line [8]byte
+	line[0] = '\n'
+	head := line[:1+copy(line[1:], data)]
+	for i := range signs {
+		if s := &signs[i]; has(s.bytes[0], '\n') && s.at(head, 0) {
+			return true
+		}
+	}
+	return false
+}
+
+func lowerByte(b byte) byte {
+	if 'A' <= b && b <= 'Z' {
+		return b | 0x20
+	}
+	return b
+}
+
+func hasFold(data []byte, at int, word string) bool {
+	if at < 0 || at+len(word) > len(data) {
+		return false
+	}
+	for i := range len(word) {
+		if lowerByte(data[at+i]) != word[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func isLower(b byte) bool  { return 'a' <= b && b <= 'z' }
+func isUpper(b byte) bool  { return 'A' <= b && b <= 'Z' }
+func isDigit(b byte) bool  { return '0' <= b && b <= '9' }
+func isLetter(b byte) bool { return isLower(b | 0x20) }
+func isSpace(b byte) bool  { return b == ' ' || b == '\t' }
+
+// acceptWord takes one of the words where it stands as a word of its own or as the last part of a name in camel case.
+func acceptWord(words ...string) func([]byte, int) bool {
+	return func(data []byte, at int) bool {
+		if !opens(data, at) {
+			return false
+		}
+		for _, w := range words {
+			if hasFold(data, at, w) && closes(data, at+len(w)) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// opens says whether a word may begin at this place. An m can end a colour code, an n or t a line end within JSON.
+func opens(data []byte, at int) bool {
+	if at == 0 {
+		return true
+	}
+	switch b := data[at-1]; {
+	case isUpper(b):
+		return at > 1 && data[at-2] == '\\' || at > 2 && isLower(data[at-2]) && isUpper(data[at])
+	case isLower(b):
+		return isUpper(data[at]) || b == 'm' && at > 1 && (isDigit(data[at-2]) || data[at-2] == '[') ||
+			(b == 'n' || b == 't' || b == 'r') && at > 1 && data[at-2] == '\\'
+	case isDigit(b) || b == '_':
+		return b == '_' || isUpper(data[at])
+	}
+	return true
+}
+
+func closes(data []byte, at int) bool {
+	if at >= len(data) {
+		return true
+	}
+	b := data[at]
+	return !isLetter(b) && !isDigit(b) || isDigit(b) && at > 0 && isUpper(data[at-1])
+}
+
+func acceptText(text string) func([]byte, int) bool {
+	return func(data []byte, at int) bool { return bytes.HasPrefix(data[at:], []byte(text)) }
+}
+
+func acceptAlways([]byte, int) bool { return true }
+
+func acceptSevere(data []byte, at int) bool {
+	return acceptWord("severe")(data, at) || acceptKey(data, at)
+}
+
+// acceptFail takes "fail" as a level, not as the verb of a sentence.
+func acceptFail(data []byte, at int) bool {
+	word := data[at:min(len(data), at+7)]
+	switch {
+	case at > 0 && (isLetter(data[at-1]) && data[at-1] != 'm' && data[at-1] != 'n' || data[at-1] == '_'):
+		return false
+	case isUpper(word[0]) && isUpper(word[1]):
+		return true
+	case len(word) > 4 && word[4] == ':':
+		return true
+	}
+	return at > 0 && has("\"[<=|", data[at-1])
+}
+
+// acceptKey looks at a number under a key of JSON or logfmt that begins like "level": level, levelno, level_value, lvl,
+// severity, severityNumber, priority. A word there has its own sign; but one letter has none.
+func acceptKey(data []byte, at int) bool {
+	end := min(len(data), at+24)
+	i := at
+	for i < end && (isLetter(data[i]) || data[i] == '_') {
+		i++
+	}
+	closed := i
+	for i < end && (data[i] == '\\' || data[i] == '"' || data[i] == '\'') {
+		i++
+	}
+	if i >= end || data[i] != ':' && data[i] != '=' || data[i] == ':' && closed == i {
+		return false
+	}
+	i++
+	for i < end && has(" \\\"'{", data[i]) {
+		i++
+	}
+	if i >= end {
+		return true // the value is beyond what is looked at
+	}
+	if isDigit(data[i]) {
+		return numberMayBeError(data[i:min(len(data), i+6)])
+	}
+	return has("EFCAefca", data[i]) && (i+1 >= len(data) || !isLetter(data[i+1]))
+}
+
+// numberMayBeError says whether any of the number scales calls the number an error.
+func numberMayBeError(text []byte) bool {
+	n := 0
+	for _, c := range text {
+		if !isDigit(c) {
+			break
+		}
+		n = n*10 + int(c-'0')
+	}
+	switch {
+	case n <= 8:
+		return true
+	case n < 17:
+		return false
+	case n <= 24:
+		return n != 20
+	case n == 30, n == 100, n == 200, n == 250, n == 300, n == 700, n == 5000, n == 10000, n == 20000, n == 30000:
+		return false
+	}
+	return true
+}
+
+func acceptLetterKey(data []byte, at int) bool {
+	i := at + 4
+	for i < len(data) && (data[i] == ' ' || data[i] == '"') {
+		i++
+	}
+	return i < len(data) && (data[i] == 'E' || data[i] == 'F')
+}
+
+// acceptFrame wants white space alone between the line's start and the word "at".
+func acceptFrame(data []byte, at int) bool {
+	for i := at; i >= 0 && i > at-200; i-- {
+		switch b := data[i]; {
+		case b == '\n':
+			return true
+		case isSpace(b) || b == '\\' || b == '|':
+		case b == 't' || b == 'n' || b == 'r':
+			if i == 0 || data[i-1] != '\\' {
+				return false
+			}
+		default:
+			// The runtime's prefix or a head may stand before it: each line of a trace can have its own.
+			return i < at-1 || b == ']' || b == ':'
+		}
+	}
+	return true
+}
+
+// acceptPriority reads the <PRI> of syslog at a line's start: facility*8 + severity, and the severity is 0 to 3.
+func acceptPriority(data []byte, at int) bool {
+	n := 0
+	for i := at + 2; i < len(data) && i < at+5; i++ {
+		if data[i] == '>' {
+			return n <= 191 && n%8 <= 3
+		}
+		if !isDigit(data[i]) {
+			return false
+		}
+		n = n*10 + int(data[i]-'0')
+	}
+	return at+5 < len(data) && data[at+5] == '>' && n <= 191 && n%8 <= 3
+}
+
+// acceptCode takes the E at the end of a message's code, as in SRVE0068E.
+func acceptCode(data []byte, at int) bool {
+	i := at + 1
+	for i > 0 && isDigit(data[i]) {
+		i--
+	}
+	return isUpper(data[i]) && i > 2 && isUpper(data[i-1]) && isUpper(data[i-2])
+}
+
+func acceptGlog(data []byte, at int) bool {
+	return at+6 < len(data) && isDigit(data[at+4]) && isDigit(data[at+5]) && isSpace(data[at+6])
+}
+
+// acceptLetter takes one letter in a column. The F of container runtimes stands behind the stream's name.
+func acceptLetter(data []byte, at int) bool {
+	return !(data[at+1] == 'F' && data[at] == ' ' && at > 2 && data[at-2] == 'd' && data[at-1] != ' ' ||
+		data[at+1] == 'F' && at > 5 && (bytes.HasSuffix(data[:at], []byte("stdout")) || bytes.HasSuffix(data[:at], []byte("stderr"))))
+}

@@ -1,0 +1,682 @@
+package record
+
+import (
+	"bytes"
+	"time"
+)
+
+// A Splitter cuts one file into records. It is for one generation of the file and one goroutine.
+type Splitter struct {
+	options Options
+	learned learned
+	wrap    wrapping
+	known   bool // wrap was decided
+	streams [2]stream
+	next    int64 // the offset behind what was fed
+	number  int64 // of the next line
+	midline bool  // what was fed last had no line end
+	arrived time.Time
+	emit    func(*Record)
+
+	continued int64
+}
+
+// stream is what one writer's lines go through: standard output and standard error have one each where they are told apart.
+type stream struct {
+	open    []*open // the last one is the one that lines without a head go to
+	partial []byte  // parts of a wrapped line
+	begin   int64   // where it begins
+	cut     bool
+}
+
+// New begins a file. learned is what Learned gave for the same file before, or nil.
+func New(options Options, learned []byte) *Splitter {
+	s := &Splitter{options: options}
+	s.learned.decode(learned)
+	s.wrap, s.known = s.learned.Wrap, s.learned.WrapKnown
+	return s
+}
+
+// Continued counts the lines that came after their record was closed by Flush and given out.
+func (s *Splitter) Continued() int64 { return s.continued }
+
+// Learned is what is known of the file, in at most 4 KiB, for a checkpoint: a second reading from a record's start
+// that begins with it cuts the same records.
+func (s *Splitter) Learned() []byte {
+	s.learned.Wrap, s.learned.WrapKnown = s.wrap, s.known
+	return s.learned.encode()
+}
+
+// Open says where the first record begins that is not closed yet. Its bytes are undecided.
+func (s *Splitter) Open() (offset int64, ok bool) {
+	for i := range s.streams {
+		st := &s.streams[i]
+		if st.partial != nil && (!ok || st.begin < offset) {
+			offset, ok = st.begin, true
+		}
+		for _, r := range st.open {
+			if !r.closed && (!ok || r.offset < offset) {
+				offset, ok = r.offset, true
+			}
+		}
+	}
+	return offset, ok
+}
+
+// learnBytes is how much of a file is read line by line before blocks are passed over.
+const learnBytes = 32 << 10
+
+// Feed takes the next block of whole lines, which stands at offset. emit is called for each record that is closed by it,
+// before Feed returns. The block may be used again afterwards.
+func (s *Splitter) Feed(offset int64, data []byte, arrived time.Time, emit func(*Record)) {
+	if len(data) == 0 {
+		return
+	}
+	s.emit, s.arrived = emit, arrived
+	if offset != s.next && s.next != 0 {
+		s.close(true)
+		s.midline = false
+	}
+	if !s.known {
+		s.recognise(data)
+	}
+	f := feed{s: s, data: data, at: offset, candidate: -2}
+	f.run()
+	s.next = offset + int64(len(data))
+	s.midline = data[len(data)-1] != '\n'
+	s.emit = nil
+}
+
+// recognise decides by the file's first lines whether a container runtime wrote it.
+func (s *Splitter) recognise(data []byte) {
+	for line := range bytes.Lines(data) {
+		if len(line) > 1 {
+			s.wrap, s.known = wrappingOf(bytes.TrimRight(line, "\r\n")), true
+			return
+		}
+	}
+}
+
+// Flush closes what is open: after 300 ms of silence behind a line end, at rotation, at the end.
+func (s *Splitter) Flush(emit func(*Record)) {
+	s.emit = emit
+	s.close(false)
+	s.emit = nil
+}
+
+func (s *Splitter) close(forget bool) {
+	for i := range s.streams {
+		st := &s.streams[i]
+		if st.partial != nil {
+			s.endPartial(st)
+		}
+		for _, r := range st.open {
+			s.finish(st, r)
+		}
+		if forget {
+			st.open = st.open[:0]
+		} else if n := len(st.open); n > 1 {
+			st.open = append(st.open[:0], st.open[n-1])
+		}
+	}
+}
+
+// feed is one block on its way through.
+type feed struct {
+	s         *Splitter
+	data      []byte
+	at        int64 // the offset of data[0]
+	pos       int
+	candidate int // the next candidate's place; -1: none; -2: not looked for yet
+}
+
+func (f *feed) run() {
+	s := f.s
+	everything := s.options.All || s.options.Min < Error || s.options.Head != nil
+	for f.pos < len(f.data) {
+		if everything || s.learned.Seen < learnBytes || s.busy() || s.midline {
+			f.line()
+			continue
+		}
+		at := f.nextCandidate()
+		if at < 0 {
+			f.skipTo(f.lastRecord(len(f.data)))
+			for f.pos < len(f.data) {
+				f.line()
+			}
+			return
+		}
+		f.skipTo(f.lastRecord(at))
+		for f.pos <= at {
+			f.line()
+		}
+	}
+}
+
+// busy says whether a record is open that may be wanted, or of which this cannot be said yet.
+func (s *Splitter) busy() bool {
+	for i := range s.streams {
+		st := &s.streams[i]
+		if st.partial != nil {
+			return true
+		}
+		for _, r := range st.open {
+			if !r.closed && r.sign || r.given {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (f *feed) nextCandidate() int {
+	if f.candidate == -2 || f.candidate >= 0 && f.candidate < f.pos {
+		f.candidate = candidate(f.data, f.pos)
+	}
+	return f.candidate
+}
+
+// backLines and backBytes bound how far a record's head is looked for before a candidate.
+const (
+	backLines = 100
+	backBytes = 32 << 10
+)
+
+// lastRecord gives where a record surely begins at or before the line that holds data[at-1] or data[at].
+func (f *feed) lastRecord(at int) int {
+	start := f.lineStart(min(at, len(f.data)-1))
+	for n := 0; start > f.pos && n < backLines && at-start < backBytes; n++ {
+		if f.s.surelyBegins(lineAt(f.data, start)) {
+			return start
+		}
+		start = f.lineStart(start - 1)
+	}
+	return start
+}
+
+func (f *feed) lineStart(at int) int {
+	return max(f.pos, bytes.LastIndexByte(f.data[:at], '\n')+1)
+}
+
+func lineAt(data []byte, start int) []byte {
+	end := bytes.IndexByte(data[start:], '\n')
+	if end < 0 {
+		return data[start:]
+	}
+	return data[start : start+end]
+}
+
+// skipTo passes over bytes that hold no candidate and no record that is open.
+func (f *feed) skipTo(pos int) {
+	if pos == f.pos {
+		return
+	}
+	for i := range f.s.streams {
+		for _, r := range f.s.streams[i].open {
+			if !r.closed {
+				f.s.pass(r)
+			}
+		}
+		f.s.streams[i].open = f.s.streams[i].open[:0]
+	}
+	if f.s.options.Lines {
+		f.s.number += int64(bytes.Count(f.data[f.pos:pos], []byte{'\n'}))
+	}
+	f.pos = pos
+}
+
+// line takes the next line of the block.
+func (f *feed) line() {
+	s := f.s
+	b := lineAt(f.data, f.pos)
+	size := len(b)
+	offset := f.at + int64(f.pos)
+	f.pos += size + 1
+	sign := f.candidate != -1 && f.signIn(f.pos-size-1, f.pos)
+	s.learned.Seen = min(s.learned.Seen+size+1, learnBytes)
+	b = bytes.TrimSuffix(b, []byte{'\r'})
+	l := line{offset: offset, end: offset + int64(len(b)), number: s.number, text: b, sign: sign, arrived: s.arrived}
+	if s.midline {
+		s.midline = false
+		s.tail(l)
+	} else {
+		s.unwrap(l)
+	}
+	s.number++
+}
+
+func (f *feed) signIn(start, end int) bool {
+	if f.candidate < start {
+		f.candidate = candidate(f.data, start)
+	}
+	return f.candidate >= 0 && f.candidate < end
+}
+
+// tail takes the rest of a line that was too long for one block.
+func (s *Splitter) tail(l line) {
+	st := &s.streams[0]
+	if n := len(st.open); n > 0 && !st.open[n-1].closed {
+		r := st.open[n-1]
+		r.text = append(r.text, l.text[:min(len(l.text), MaxText+keepTail)]...)
+		if over := len(r.text) - MaxText; over > keepTail {
+			r.text = append(r.text[:keepHead], r.text[len(r.text)-keepTail:]...)
+			r.cut += over
+		}
+		r.end, r.sign = l.end, r.sign || l.sign
+		s.number--
+	}
+}
+
+func (s *Splitter) unwrap(l line) {
+	st := &s.streams[0]
+	var p piece
+	ok := false
+	switch s.wrap {
+	case cri:
+		p, ok = unwrapCRI(l.text)
+	case docker:
+		p, ok = unwrapDocker(l.text)
+	}
+	if !ok {
+		l.text = stripColour(l.text)
+		s.take(st, l)
+		return
+	}
+	if p.errors {
+		st = &s.streams[1]
+	}
+	if l.text = p.text; st.partial != nil || p.partial {
+		if st.partial == nil {
+			st.begin, st.partial = l.offset, []byte{}
+		}
+		if room := MaxText - len(st.partial); room >= 0 {
+			st.partial = append(st.partial, p.text[:min(room, len(p.text))]...)
+		}
+		if p.partial {
+			return
+		}
+		l.text, l.offset, st.partial = st.partial, st.begin, nil
+		l.sign = true
+	}
+	l.text = stripColour(l.text)
+	s.take(st, l)
+}
+
+// endPartial gives a part whose rest never came.
+func (s *Splitter) endPartial(st *stream) {
+	l := line{offset: st.begin, end: s.next, number: s.number - 1, text: stripColour(st.partial), sign: true, arrived: s.arrived}
+	st.partial = nil
+	s.take(st, l)
+}
+
+// surelyBegins says whether a line begins a record whatever stands before it.
+func (s *Splitter) surelyBegins(b []byte) bool {
+	b = bytes.TrimSuffix(b, []byte{'\r'})
+	switch s.wrap {
+	case cri:
+		if p, ok := unwrapCRI(b); ok {
+			b = p.text
+		}
+	case docker:
+		if p, ok := unwrapDocker(b); ok {
+			b = p.text
+		}
+	}
+	if b = stripColour(b); len(b) == 0 || isSpace(b[0]) {
+		return false
+	}
+	if isObjectLine(b) {
+		return true
+	}
+	h := parseHead(b)
+	return h.some() && s.learned.begins(&h) && !(h.writer != "" && tracesOn(b[min(h.message, len(b)):]))
+}
+
+// tracesOn says whether a message that stands behind a head of its own only goes on with the writer's stack trace.
+func tracesOn(message []byte) bool {
+	if bytes.HasPrefix(message, []byte(" ")) {
+		message = message[1:]
+	}
+	c, _ := classify(message)
+	return c != plain
+}
+
+// take decides where a line belongs.
+func (s *Splitter) take(st *stream, l line) {
+	var r *open
+	if n := len(st.open); n > 0 {
+		r = st.open[n-1]
+	}
+	c, lang := classify(l.text)
+	if c == blank {
+		if r != nil {
+			r.blanks++
+		}
+		return
+	}
+	if r != nil && r.kind == pretty && s.takePretty(st, r, l) {
+		return
+	}
+	if l.text[0] == '{' {
+		if s.takeObject(st, r, l) {
+			return
+		}
+	}
+	h := s.headOf(l.text)
+	if h.some() {
+		s.learned.see(&h)
+		if (r == nil || r.kind != stamped || !h.stampless() || s.learned.mixed()) && s.learned.begins(&h) {
+			s.takeHead(st, l, h)
+			return
+		}
+	}
+	if r == nil {
+		s.start(st, l, head{}, unheaded, c, lang)
+		return
+	}
+	s.takeRest(st, r, l, c, lang)
+}
+
+func (h *head) stampless() bool { return h.stamp.kind == "" && !h.strong }
+
+// takeHead takes a line with a head: a new record, or one more line of its writer's stack trace.
+func (s *Splitter) takeHead(st *stream, l line, h head) {
+	if h.writer != "" {
+		message := l.text[min(h.message, len(l.text)):]
+		if bytes.HasPrefix(message, []byte(" ")) && h.format == "syslog" {
+			message = message[1:]
+		}
+		if r := st.of(h.writer); r != nil && r.takesMessage(message, &h) {
+			c, lang := classify(message)
+			if c == blank {
+				r.blanks++
+				r.end, r.last = l.end, l.number
+				return
+			}
+			if !s.late(r) {
+				r.look(message, c, lang)
+				r.add(l, message)
+			}
+			return
+		}
+	}
+	c, lang := plain, noLanguage
+	if h.message < len(l.text) && !h.access {
+		if c, lang = classify(bytes.TrimLeft(l.text[h.message:], " \t")); c != starts {
+			c, lang = plain, noLanguage
+		}
+	}
+	s.start(st, l, h, stamped, c, lang)
+}
+
+func (st *stream) of(writer string) *open {
+	for i := len(st.open) - 1; i >= 0; i-- {
+		if st.open[i].head.writer == writer {
+			return st.open[i]
+		}
+	}
+	return nil
+}
+
+// takesMessage says whether a message behind a head of its own goes on with the record of the same writer.
+func (r *open) takesMessage(message []byte, h *head) bool {
+	if d := h.stamp.sec - r.head.stamp.sec; h.stamp.min == r.head.stamp.min && d > 1 || r.head.sev != h.sev {
+		return false
+	}
+	c, lang := classify(message)
+	if c == blank {
+		return r.language != 0 || r.lines == 1
+	}
+	if c == starts && lang == python && r.lines == 1 && r.language == 0 {
+		return true
+	}
+	return (c == indent || c == frame || r.language == python) && r.goesOn(message, c, lang)
+}
+
+// takeObject takes a line that begins with a brace. It may be JSON's, or the dump of an object within a record.
+func (s *Splitter) takeObject(st *stream, r *open, l line) bool {
+	if isObjectLine(l.text) {
+		o, _ := parseObject(l.text)
+		if r != nil && r.kind == stamped && !r.closed && o.levelRank == 0 && o.timeRank == 0 && !s.learned.json() {
+			return false
+		}
+		s.learned.Objects = min(s.learned.Objects+1, 100)
+		sev, ok := o.severity()
+		s.start(st, l, head{format: "json", sev: sev, level: ok}, object1, plain, 0)
+		return true
+	}
+	if r != nil && r.kind == stamped && !r.closed && !s.learned.json() || r != nil && r.depth > 0 && !r.closed {
+		return false
+	}
+	if text := bytes.TrimRight(l.text, " "); len(text) == 1 || bytes.HasSuffix(text, []byte(",")) || bytes.HasSuffix(text, []byte("{")) || bytes.HasSuffix(text, []byte("[")) {
+		s.start(st, l, head{}, pretty, plain, 0)
+		st.open[len(st.open)-1].depth = depthOf(0, l.text)
+		return true
+	}
+	return false
+}
+
+// depthOf counts braces and brackets outside of strings.
+func depthOf(depth int, b []byte) int {
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case '"':
+			end := stringEnd(b, i)
+			if end < 0 {
+				return depth
+			}
+			i = end - 1
+		}
+	}
+	return depth
+}
+
+// takePretty goes on with an object over lines, until its braces are closed. A head ends it: it was no object then.
+func (s *Splitter) takePretty(st *stream, r *open, l line) bool {
+	if r.depth <= 0 || r.closed || r.lines > 5000 {
+		r.kind = object1
+		return false
+	}
+	if h := parseHead(l.text); h.some() && h.strong && h.format != "logfmt" || isObjectLine(l.text) && r.lines == 1 {
+		r.kind = unheaded
+		return false
+	}
+	r.add(l, l.text)
+	if r.depth = depthOf(r.depth, l.text); r.depth <= 0 {
+		o, end := parseObject(r.text)
+		if r.kind = object1; end > 0 {
+			r.head.format = "json"
+			r.head.sev, r.head.level = o.severity()
+		}
+	}
+	return true
+}
+
+// takeRest takes a line without a head while a record is open.
+func (s *Splitter) takeRest(st *stream, r *open, l line, c class, lang language) {
+	switch {
+	case r.kind == object1 || r.head.access:
+		if r.kind == object1 && (c == frame || c == indent) && r.blanks == 0 && lang != golang && r.lines > 0 && r.head.level && r.head.sev >= Warning {
+			break
+		}
+		s.start(st, l, head{}, unheaded, c, lang)
+		return
+	case r.kind == stamped:
+		if at := s.apart(r, l.text, c, lang); at >= 0 {
+			s.splitOff(st, r, at, l, c, lang)
+			return
+		}
+	case !r.goesOn(l.text, c, lang):
+		s.replay(st, r, l)
+		return
+	}
+	if s.late(r) {
+		return
+	}
+	if r.kind == stamped && c == plain && r.lines == 1 && !r.head.level {
+		if sev, ok := messageLevel(l.text); ok { // JUL writes the level on the second line
+			r.head.sev, r.head.level = sev, true
+		}
+	}
+	if r.kind == stamped && (c == starts || c == indent && exceptionName(bytes.TrimLeft(l.text, " \t")) > 0) && r.lines == 1 {
+		s.learned.traceUnder(c == starts)
+	}
+	if r.kind == stamped && c == plain && r.head.level && r.head.sev < Warning {
+		r.soft = true
+	}
+	r.look(l.text, c, lang)
+	r.add(l, l.text)
+}
+
+// late counts a line that comes after its record was given out.
+func (s *Splitter) late(r *open) bool {
+	if r.closed {
+		s.continued++
+	}
+	return r.closed
+}
+
+// apart says from which part on what stands under a head is a record of its own, together with the line b; the number of
+// parts means from b on, -1 that it belongs to the head.
+func (s *Splitter) apart(r *open, b []byte, c class, lang language) int {
+	if r.closed {
+		if !r.given && c != frame && c != indent || c == starts && r.frames > 0 {
+			return len(r.parts)
+		}
+		return -1
+	}
+	if c == starts && bytes.HasPrefix(b, []byte("Exception in thread")) && r.frames > 0 {
+		return len(r.parts)
+	}
+	if c == plain {
+		if s.learned.mixed() && r.head.level && r.head.sev < Warning && r.lines == 1 {
+			return len(r.parts)
+		}
+		return -1
+	}
+	if c != starts || r.language == python && !r.done {
+		return -1
+	}
+	switch {
+	case s.learned.indentsTraces() && lang == java:
+		return len(r.parts)
+	case !r.head.level || r.head.sev >= Warning || len(r.parts) == maxParts:
+		return -1
+	case !r.soft:
+		if lang == java && saysError(r.text) {
+			return -1
+		}
+		return len(r.parts)
+	case lang == java:
+		return len(r.parts)
+	}
+	return len(r.parts) - 1
+}
+
+// saysError says whether a message announces an exception although its level is low.
+func saysError(b []byte) bool {
+	low := bytes.ToLower(b[:min(len(b), 512)])
+	return bytes.HasSuffix(bytes.TrimSpace(low), []byte(":")) || bytes.Contains(low, []byte("error")) || bytes.Contains(low, []byte("exception")) ||
+		bytes.Contains(low, []byte("fail"))
+}
+
+// splitOff closes the record before part n and begins a new one with what follows.
+func (s *Splitter) splitOff(st *stream, r *open, n int, l line, c class, lang language) {
+	var lines []line
+	if n < len(r.parts) {
+		lines = r.splitAt(n)
+	}
+	s.learned.Mixed = min(s.learned.Mixed+1, 100)
+	first := true
+	for _, earlier := range append(lines, l) {
+		c, lang := classify(earlier.text)
+		if first {
+			s.start(st, earlier, head{}, unheaded, c, lang)
+			first = false
+			continue
+		}
+		s.takeRest(st, st.open[len(st.open)-1], earlier, c, lang)
+	}
+}
+
+// replay closes a record without a head before the line l. Lines that were only guessed to belong to it go on their own.
+func (s *Splitter) replay(st *stream, r *open, l line) {
+	if r.guess > 0 && r.frames == 0 && r.guess < len(r.parts) && len(r.parts) < maxParts && !r.closed {
+		lines := r.splitAt(r.guess)
+		s.finish(st, r)
+		st.open = st.open[:0]
+		for _, earlier := range lines {
+			s.take(st, earlier)
+		}
+		s.take(st, l)
+		return
+	}
+	c, lang := classify(l.text)
+	s.start(st, l, head{}, unheaded, c, lang)
+}
+
+// start begins a record and closes what can get nothing more.
+func (s *Splitter) start(st *stream, l line, h head, k kind, c class, lang language) {
+	if n := len(st.open); n > 0 {
+		if r := st.open[n-1]; r.kind == unheaded && r.guess > 0 && r.frames == 0 && r.guess < len(r.parts) && len(r.parts) < maxParts && !r.closed {
+			lines := r.splitAt(r.guess)
+			s.finish(st, r)
+			st.open = st.open[:0]
+			for _, earlier := range lines {
+				s.take(st, earlier)
+			}
+		}
+	}
+	keep := st.open[:0]
+	for _, r := range st.open {
+		if h.writer != "" && r.head.writer != "" && r.head.writer != h.writer && len(st.open) < 16 {
+			keep = append(keep, r)
+			continue
+		}
+		s.finish(st, r)
+	}
+	r := begin(l, h, k)
+	r.parts[0].start = 0
+	if k == unheaded || c == starts {
+		r.lines = 0
+		saved := r.parts
+		r.parts = r.parts[:0]
+		r.look(l.text[min(h.message, len(l.text)):], c, lang)
+		r.parts, r.lines = saved, 1
+	}
+	st.open = append(keep, r)
+}
+
+// finish gives the record out where it is wanted.
+func (s *Splitter) finish(st *stream, r *open) {
+	if r.closed {
+		return
+	}
+	if r.guess > 0 && r.frames == 0 && r.guess < len(r.parts) && len(r.parts) < maxParts {
+		lines := r.splitAt(r.guess)
+		s.finish(st, r)
+		at := len(st.open)
+		rest := &stream{}
+		for _, l := range lines {
+			s.take(rest, l)
+		}
+		for _, r := range rest.open {
+			s.finish(rest, r)
+		}
+		_ = at
+		return
+	}
+	r.closed = true
+	rec := s.build(r)
+	if s.options.All || rec.Severity >= s.options.Min && rec.Severity > 0 || s.options.Min == 0 {
+		r.given = true
+		s.emit(rec)
+	}
+}
+
+// pass closes a record in which nothing says "error".
+func (s *Splitter) pass(r *open) { r.closed = true }
