@@ -59,6 +59,9 @@ type source struct {
 	open  *tail.Hold // the bytes of the record that is not complete
 	due   time.Time  // when silence completes it; zero while nothing is open
 	found []*record.Record
+	// partial is where a record begins that was given out although its line had no end, or -1. Should the line go on after
+	// all, the tailer hands out the whole of it again.
+	partial int64
 }
 
 // A candidate is an error record that may yet learn more about its exchange.
@@ -90,6 +93,10 @@ func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
 	if b.Partial || b.Last {
 		s.cut.Flush(s.take)
 	}
+	s.dropGiven()
+	if n := len(s.found); b.Partial && n > 0 {
+		s.partial = s.found[n-1].Offset
+	}
 	err := j.settle(ctx, s, b.Offset+int64(len(b.Data)), b.Arrived)
 	if b.Last {
 		s.learn()
@@ -100,16 +107,19 @@ func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
 
 // readAgain takes a record that was complete, and not decided, when an earlier life ended.
 func (j *Joiner) readAgain(ctx context.Context, b *tail.Block) error {
-	s := &source{file: b.File, cut: record.New(j.options(), b.File.Note())}
-	s.cut.Feed(b.Offset, b.Data, b.Arrived, s.take)
-	s.cut.Flush(s.take)
-	return j.settle(ctx, s, b.Offset+int64(len(b.Data)), b.Arrived)
+	r := record.One(j.options(), b.File.Note(), b.Offset, b.Data, b.Arrived)
+	if r == nil {
+		return nil
+	}
+	hold := b.File.Hold(r.Offset, b.Offset+int64(len(b.Data)))
+	hold.Close()
+	return j.consider(ctx, finding(b.File, r, hold), b.Arrived)
 }
 
 func (j *Joiner) source(f *tail.File) *source {
 	s := j.files[f]
 	if s == nil {
-		s = &source{file: f, cut: record.New(j.options(), f.Note())}
+		s = &source{file: f, cut: record.New(j.options(), f.Note()), partial: -1}
 		j.files[f] = s
 	}
 	return s
@@ -118,6 +128,16 @@ func (j *Joiner) source(f *tail.File) *source {
 func (j *Joiner) options() record.Options { return record.Options{Min: j.config.MinSeverity} }
 
 func (s *source) take(r *record.Record) { s.found = append(s.found, r) }
+
+// dropGiven leaves out the record that was given out before its line had ended.
+func (s *source) dropGiven() {
+	if s.partial >= 0 && len(s.found) > 0 {
+		if s.found[0].Offset == s.partial {
+			s.found = s.found[1:]
+		}
+		s.partial = -1
+	}
+}
 
 // learn keeps what the file has shown of its records' borders, so that a next life cuts the same records.
 func (s *source) learn() { s.file.SetNote(s.cut.Learned()) }
@@ -144,11 +164,15 @@ func (j *Joiner) settle(ctx context.Context, s *source, end int64, now time.Time
 		s.learn()
 	}
 	for i, r := range found {
-		if err := j.consider(ctx, &Finding{Record: r, File: s.file, Hold: holds[i]}, now); err != nil {
+		if err := j.consider(ctx, finding(s.file, r, holds[i]), now); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func finding(f *tail.File, r *record.Record, hold *tail.Hold) *Finding {
+	return &Finding{Record: r, File: f.ID, Path: f.Path, Release: hold.Release}
 }
 
 // consider decides on a record, or lets it wait.
@@ -160,7 +184,7 @@ func (j *Joiner) consider(ctx context.Context, f *Finding, now time.Time) error 
 	for _, pattern := range j.config.Ignore {
 		if pattern.MatchString(f.Record.Text) {
 			j.metrics.unmatched.WithLabelValues("ignored").Inc()
-			f.Hold.Release()
+			f.Release()
 			return nil
 		}
 	}
@@ -182,7 +206,7 @@ func (j *Joiner) decide(ctx context.Context, f *Finding, reason string) error {
 		j.metrics.unmatched.WithLabelValues(reason).Inc()
 	}
 	if !matched && !j.config.Unmatched {
-		f.Hold.Release()
+		f.Release()
 		return nil
 	}
 	return j.config.Out(ctx, f)

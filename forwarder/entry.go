@@ -61,13 +61,13 @@ type builder struct {
 func (b *builder) entry(f *enrich.Finding) *Entry {
 	r := f.Record
 	e := &Entry{
-		Key:       journal.Key{File: f.File.ID, Offset: r.Offset},
-		InsertID:  insertID(b.state, f.File.ID, r.Offset),
+		Key:       journal.Key{File: f.File, Offset: r.Offset},
+		InsertID:  insertID(b.state, f.File, r.Offset),
 		Severity:  r.Severity,
 		Message:   b.clean(r.Text, f.Exchange),
 		EventTime: r.Time,
 		Fields:    b.fields(r.Fields, f.Exchange),
-		Source:    Source{File: strings.ToValidUTF8(f.File.Path, "\uFFFD"), Offset: r.Offset, Length: r.Length},
+		Source:    Source{File: strings.ToValidUTF8(f.Path, "\uFFFD"), Offset: r.Offset, Length: r.Length},
 	}
 	if x := f.Exchange; x != nil {
 		e.Labels = b.labels(f, x)

@@ -63,7 +63,7 @@ type Config struct {
 	DeadLetters io.Writer // what can never be sent, with the reason, a line each; nil: it is only counted
 	Unsent      io.Writer // where what could not be sent is written as structured JSON when Run has to end
 	Pace        int       // entries a second at most, with ten seconds' worth of burst; 0: no bound
-	EventTime   bool // stamp entries with the record's own time, for those who do not use OpenReplay's reader
+	EventTime   bool      // stamp entries with the record's own time, for those who do not use OpenReplay's reader
 	Redact      bool
 	Link        func(session.ID, time.Time) string // the address of a moment in the replay
 	Log         *zap.Logger
@@ -105,7 +105,7 @@ func New(c Config) *Forwarder {
 func (f *Forwarder) Put(ctx context.Context, finding *enrich.Finding) error {
 	if f.sealedBefore(finding) {
 		f.metrics.again.Inc()
-		finding.Hold.Release()
+		finding.Release()
 		return nil
 	}
 	return f.queue.put(ctx, finding)
@@ -114,7 +114,7 @@ func (f *Forwarder) Put(ctx context.Context, finding *enrich.Finding) error {
 // sealedBefore says that a life before this one sealed these bytes and the checkpoint of the file had not passed them.
 func (f *Forwarder) sealedBefore(finding *enrich.Finding) bool {
 	return f.config.Journal != nil &&
-		f.config.Journal.Sealed(journal.Key{File: finding.File.ID, Offset: finding.Record.Offset})
+		f.config.Journal.Sealed(journal.Key{File: finding.File, Offset: finding.Record.Offset})
 }
 
 // Close says that nothing more will be put; Run ends when all has arrived.
@@ -190,7 +190,7 @@ func (f *Forwarder) forward(ctx context.Context, found []*enrich.Finding) error 
 
 func release(found []*enrich.Finding) {
 	for _, finding := range found {
-		finding.Hold.Release()
+		finding.Release()
 	}
 }
 

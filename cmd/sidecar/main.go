@@ -29,6 +29,7 @@ func commands() []command {
 	return []command{
 		{"run", "stand in front of the app, tail its logs, deliver", run},
 		{"demo", "the whole loop on this machine, with no account", runDemo},
+		{"try", "read logs, and say what would be found in them", try},
 		{"check", "validate the configuration and try each neighbour", check},
 		{"cloud", "the Cloud Logging stand-in alone", cloud},
 		{"version", "say which build this is", version},

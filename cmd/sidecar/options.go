@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/openreplay/log-sidecar/enrich/record"
+	"github.com/openreplay/log-sidecar/proxy"
 )
 
 // config is everything that can be set. Its zero value is not useful: see newConfig.
@@ -78,7 +79,7 @@ func newConfig() *config {
 	return &config{
 		Listen: ":8080", App: "http://127.0.0.1:8081",
 		SessionHeaders: []string{"X-OpenReplay-SessionToken"}, RequestIDHeader: "X-Request-ID",
-		LocalOnly: localOnly(),
+		LocalOnly: proxy.LocalOnlyPaths(),
 		From:      "auto", Forward: "matched", MinSeverity: record.Error,
 		State: "/var/lib/openreplay-sidecar", TableSize: 16 << 20,
 		Health: ":9094", Admin: "127.0.0.1:9095",

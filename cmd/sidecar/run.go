@@ -36,7 +36,7 @@ func run(ctx context.Context, p process, args []string) error {
 	return s.run(ctx)
 }
 
-// sidecarRun is one life of the program.
+// A sidecar is one life of the program.
 type sidecar struct {
 	config  *config
 	log     *zap.Logger
@@ -153,7 +153,12 @@ func (s *sidecar) listen(metrics prometheus.Gatherer, quit func()) (servers []*h
 }
 
 func (s *sidecar) serveApp(p port) error {
-	front, err := proxy.New(s.proxyConfig(p), s.table, s.registererOf(p))
+	c := s.config
+	front, err := proxy.New(proxy.Config{
+		App: p.App, AppCA: c.AppCA, AppServerName: c.AppName,
+		SessionHeaders: c.SessionHeaders, RequestIDHeader: c.RequestIDHeader, ForwardedFor: c.ForwardedFor,
+		LocalOnly: append([]string{}, c.LocalOnly...), TLSCert: c.TLSCert, TLSKey: c.TLSKey, Log: s.log,
+	}, s.table, s.registererOf(p))
 	if err != nil {
 		return err
 	}

@@ -139,7 +139,7 @@ func TestAnyKill(t *testing.T) {
 		var keys []Key
 		for i := range rapid.IntRange(0, 12).Draw(t, "batches") {
 			waiting = batch(int64(i), int64(2*i), int64(2*i+1))
-			waiting.Entries[0].Data = make([]byte, rapid.SampledFrom([]int{0, 9, 1000, MaxBatch / 2}).Draw(t, "size"))
+			waiting.Entries[0].Data = make([]byte, rapid.SampledFrom([]int{0, 9, 1000, 1 << 16}).Draw(t, "size"))
 			if err := j.Append(waiting, all); err != nil {
 				t.Fatal(err)
 			}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/openreplay/log-sidecar/forwarder/cloudlogging"
+)
+
+// checkTimeout bounds each neighbour.
+const checkTimeout = 10 * time.Second
+
+// A finding of check: err says what is wrong and the way out; note is what there is to say where nothing is wrong.
+type neighbour struct {
+	name string
+	try  func(ctx context.Context, c *config) (note string, err error)
+}
+
+// check validates the configuration and tries each neighbour: one line each.
+func check(ctx context.Context, p process, args []string) error {
+	c, warnings, err := load(args, p.environ)
+	for _, w := range warnings {
+		fmt.Fprintf(p.stdout, "warn  %-14s %s\n", "environment", w)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "ok    %-14s valid\n", "configuration")
+	return tryAll(ctx, p.stdout, c)
+}
+
+func tryAll(ctx context.Context, out io.Writer, c *config) error {
+	failed := false
+	for _, n := range []neighbour{
+		{"app", checkApp}, {"logs", checkLogs}, {"state", checkState}, {"Cloud Logging", checkCloud},
+	} {
+		trying, cancel := context.WithTimeout(ctx, checkTimeout)
+		note, err := n.try(trying, c)
+		cancel()
+		if err != nil {
+			failed = true
+			fmt.Fprintf(out, "FAIL  %-14s %v\n", n.name, err)
+			continue
+		}
+		fmt.Fprintf(out, "ok    %-14s %s\n", n.name, note)
+	}
+	if failed {
+		return exitError(1)
+	}
+	return nil
+}
+
+func checkApp(ctx context.Context, c *config) (string, error) {
+	for _, p := range c.Ports {
+		network, addr, err := appAddress(p.App)
+		if err != nil {
+			return "", err
+		}
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err != nil {
+			return "", fmt.Errorf("%s does not accept connections (%w): is the app up, and --app its own port?", p.App, err)
+		}
+		conn.Close()
+	}
+	return "accepts connections", nil
+}
+
+func appAddress(app string) (network, addr string, err error) {
+	u, err := url.Parse(app)
+	if err != nil {
+		return "", "", err
+	}
+	if u.Scheme == "unix" {
+		return "unix", u.Opaque + u.Path, nil
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return "tcp", net.JoinHostPort(u.Hostname(), port), nil
+}
+
+func checkLogs(_ context.Context, c *config) (string, error) {
+	if len(c.Logs) == 0 {
+		return "none given: no error record can be found; set --logs", nil
+	}
+	files := 0
+	for _, glob := range c.Logs {
+		if glob == "-" {
+			continue
+		}
+		matches, err := filepath.Glob(glob)
+		if err != nil {
+			return "", fmt.Errorf("--logs %s is not a pattern: %w", glob, err)
+		}
+		for _, path := range matches {
+			file, err := os.Open(path)
+			if err != nil {
+				return "", fmt.Errorf("%w: let this user (uid %d) read it, by the same user, or a shared group (fsGroup)", err, os.Getuid())
+			}
+			file.Close()
+			files++
+		}
+	}
+	if files == 0 {
+		return "no file matches yet; it is picked up when it appears", nil
+	}
+	return fmt.Sprintf("%d readable", files), nil
+}
+
+func checkState(_ context.Context, c *config) (string, error) {
+	if err := os.MkdirAll(c.State, 0o700); err != nil {
+		return "", fmt.Errorf("%w: set --state to a directory that this user (uid %d) can write", err, os.Getuid())
+	}
+	file, err := os.CreateTemp(c.State, ".check-*")
+	if err != nil {
+		return "", fmt.Errorf("%w: set --state to a directory that this user (uid %d) can write", err, os.Getuid())
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	if _, err := file.Write(make([]byte, 1<<20)); err != nil {
+		return "", fmt.Errorf("%w: make room under --state", err)
+	}
+	return c.State + " can be written", nil
+}
+
+func checkCloud(ctx context.Context, c *config) (string, error) {
+	if c.Sink != "cloud-logging" {
+		return "not used: --sink " + c.Sink, nil
+	}
+	sink := cloudlogging.New(c.cloudLogging())
+	defer sink.Close()
+	if err := sink.Check(ctx); err != nil {
+		return "", wayOut(err)
+	}
+	return "takes entries (tried without writing)", nil
+}
+
+// wayOut adds to what the server says what the operator can do.
+func wayOut(err error) error {
+	message := status.Convert(err).Message()
+	switch status.Code(err) {
+	case codes.PermissionDenied:
+		return fmt.Errorf("%s: give the sidecar's account the role roles/logging.logWriter in the project", message)
+	case codes.Unauthenticated:
+		return fmt.Errorf("%s: the credentials are not accepted; look at Workload Identity or GOOGLE_APPLICATION_CREDENTIALS", message)
+	case codes.NotFound, codes.InvalidArgument:
+		return fmt.Errorf("%s: look at --project and --log-name", message)
+	case codes.Unavailable, codes.DeadlineExceeded:
+		return fmt.Errorf("%s: is the way to logging.googleapis.com:443 (or --endpoint) open?", message)
+	case codes.Unknown:
+		if errors.Is(err, context.DeadlineExceeded) {
+			return errors.New("no answer in time: is the way to logging.googleapis.com:443 (or --endpoint) open?")
+		}
+	}
+	return err
+}

@@ -1,0 +1,23 @@
+package forwarder
+
+import "testing"
+
+func TestRedact(t *testing.T) {
+	tests := []struct{ name, in, want string }{
+		{"query values", `GET /a?user=bob&q=x%20y HTTP/1.1`, `GET /a?user=***&q=*** HTTP/1.1`},
+		{"a path alone", `GET /a/b HTTP/1.1`, `GET /a/b HTTP/1.1`},
+		{"a cookie header", "Cookie: JSESSIONID=1; a=b\nHost: x", "Cookie: ***\nHost: x"},
+		{"headers in JSON", `{"authorization":"Bearer abcdefghijkl","host":"x"}`, `{"authorization":"***","host":"x"}`},
+		{"headers in a JSON array", `{"Cookie":["a=b"],"Host":["x"]}`, `{"Cookie":["***"],"Host":["x"]}`},
+		{"a bearer token in a text", `called with Bearer abc.def.ghi-123`, `called with Bearer ***`},
+		{"key and value", `password=geheim, db_password: "x y" user=bob`, `password=***, db_password: "*** y" user=bob`},
+		{"JSON", `{"apiKey":"k-123","count":3}`, `{"apiKey":"***","count":3}`},
+		{"a word that only looks like one", `the password is wrong`, `the password is wrong`},
+		{"a stack trace", "at a.b.Password.check(Password.java:12)", "at a.b.Password.check(Password.java:12)"},
+	}
+	for _, test := range tests {
+		if got := redact(test.in); got != test.want {
+			t.Errorf("%s:\n got %q\nwant %q", test.name, got, test.want)
+		}
+	}
+}
