@@ -1,0 +1,210 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+	"time"
+
+	"github.com/elazarl/goproxy"
+
+	"github.com/openreplay/log-sidecar/enrich"
+)
+
+// exchange is one request on its way to the app and back.
+type exchange struct {
+	enrich.Exchange
+	proxy     *Proxy
+	ctx       context.Context // ends when there is nobody to answer, and when the proxy's patience does
+	cancel    context.CancelFunc
+	trace     httptrace.ClientTrace
+	body      *upload
+	answer    answer
+	upgrade   string // the protocol that the client wants to change to
+	preflight *preflight
+
+	ready *http.Response // the answer, where it was asked for before goproxy came into play
+
+	mu   sync.Mutex // guards what stands below: the client's end and the transport come from other goroutines
+	link link
+	gone bool // the client has closed its side
+}
+
+// link is the connection to the app that an attempt goes by.
+type link struct {
+	conn    net.Conn // TCP, unix or TLS
+	raw     *appConn // the same, below TLS
+	reused  bool
+	written int64 // how much had been written on it before
+	wrote   bool  // the request is out
+}
+
+// exchangeContext lets an engine find the exchange that a request belongs to.
+type exchangeContext struct {
+	context.Context
+	x *exchange
+}
+
+type exchangeKey struct{}
+
+func (c exchangeContext) Value(key any) any {
+	if key == (exchangeKey{}) {
+		return c.x
+	}
+	return c.Context.Value(key)
+}
+
+func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKey{}).(*exchange) }
+
+// serve brings the request to the app and the answer back.
+func (x *exchange) serve(r *http.Request) {
+	defer x.cancel()
+	defer x.watch(r)()
+	out := x.outgoing(r)
+	if x.body.body != nil && r.ProtoMajor == 1 {
+		// Without this a final answer that comes during the upload is held back until the upload is done.
+		http.NewResponseController(x.answer.ResponseWriter).EnableFullDuplex()
+	}
+	if x.upgrade != "" {
+		if x.ready = x.ask(out); x.ready.StatusCode == http.StatusSwitchingProtocols {
+			x.tunnel(x.ready)
+			return
+		}
+	}
+	x.proxy.engine.ServeHTTP(&x.answer, out)
+}
+
+// finish runs also where the answer broke off with a panic, which the HTTP server turns into a cut connection.
+func (x *exchange) finish() {
+	x.release()
+	x.answer.close()
+	x.IDs = x.answer.page.ids(x.IDs)
+	x.End = time.Now()
+	x.proxy.metrics.done(x)
+	x.proxy.end(x)
+}
+
+// release leaves the connections as the next exchange may have them.
+func (x *exchange) release() {
+	if x.link.raw != nil {
+		x.link.raw.release(x)
+	}
+	if x.body != nil && !x.body.complete() {
+		x.body.seal()
+	}
+	if x.body != nil && !x.body.complete() && x.answer.request.ProtoMajor == 1 {
+		http.NewResponseController(x.answer.ResponseWriter).SetReadDeadline(time.Now().Add(lingering))
+	}
+}
+
+// lingering is how long a client may go on with an upload whose answer it has, so that a reset does not take that from it.
+const lingering = 5 * time.Second
+
+// watch passes on that the client has gone; the function that it returns ends the watch. An HTTP/1 client that merely
+// closes its side looks the same at first, and may still wait for its answer: the app is told just that, and decides.
+func (x *exchange) watch(r *http.Request) (stop func() bool) {
+	client, _ := r.Context().Value(clientKey{}).(*client)
+	return context.AfterFunc(r.Context(), func() {
+		if r.ProtoMajor > 1 || client == nil || client.broken.Load() || r.ContentLength < 0 {
+			x.cancel()
+			return
+		}
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.gone = true
+		x.halfClose()
+	})
+}
+
+// halfClose waits until the request is out, for nothing can be sent behind it. The caller holds mu. A chunked request's
+// last bytes leave after the transport says that it was written, so that its client's end is taken for its going.
+func (x *exchange) halfClose() {
+	if x.gone && x.link.wrote && x.link.raw != nil {
+		x.link.raw.end(x, x.link.conn)
+	}
+}
+
+// RoundTrip is goproxy's way to the app. It always gives an answer: what goproxy would say of an error has the app's
+// address in it.
+func (x *exchange) RoundTrip(r *http.Request, _ *goproxy.ProxyCtx) (*http.Response, error) {
+	if x.ready != nil {
+		return x.ready, nil
+	}
+	return x.ask(r), nil
+}
+
+// ask sends the request and learns from the answer's head.
+func (x *exchange) ask(r *http.Request) *http.Response {
+	resp, err := x.send(r)
+	x.answer.headIn()
+	switch {
+	case err != nil:
+		resp = x.failed(err)
+	case resp.StatusCode < 200 && (resp.StatusCode != http.StatusSwitchingProtocols || x.upgrade == ""):
+		resp.Body.Close()
+		resp = x.failed(errors.New("a final answer with an interim status"))
+	}
+	x.learn(resp)
+	return resp
+}
+
+// maxSends bounds how often a request meets a connection that the app is just closing.
+const maxSends = 4
+
+// send never sends twice what the app may have read. http.Transport would do that with each request without a body, once
+// for each idle connection; upload takes it the means. A request of which no byte was written is sent again here.
+func (x *exchange) send(r *http.Request) (resp *http.Response, err error) {
+	for range maxSends {
+		transport := x.proxy.app.h1.Load()
+		if x.speaksH2(r) {
+			transport = x.proxy.app.h2
+		}
+		x.setLink(link{})
+		resp, err = transport.RoundTrip(r)
+		if err == nil || !x.unsent() {
+			return resp, err
+		}
+		x.proxy.metrics.resent.Inc()
+	}
+	return resp, err
+}
+
+func (x *exchange) unsent() bool {
+	l := x.link
+	return x.ctx.Err() == nil && l.raw != nil && l.reused && l.raw.written.Load() == l.written && x.body.untouched()
+}
+
+// speaksH2 says whether the app is spoken to in HTTP/2. A client that begins with HTTP/2 in plain text knows that the app
+// does. Over TLS it was we who offered it, so that only gRPC, which does not exist otherwise, needs it from the app.
+func (x *exchange) speaksH2(r *http.Request) bool {
+	return r.ProtoMajor == 2 && (r.TLS == nil || isGRPC(r.Header))
+}
+
+func (x *exchange) setLink(l link) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.link = l
+}
+
+// gotConn runs in the goroutine of RoundTrip.
+func (x *exchange) gotConn(info httptrace.GotConnInfo) {
+	l := link{conn: info.Conn, raw: rawConn(info.Conn), reused: info.Reused}
+	if l.raw != nil {
+		l.written = l.raw.written.Load()
+		l.raw.use(x)
+	}
+	x.setLink(l)
+	x.Upstream = local(info.Conn)
+	x.proxy.update(x)
+}
+
+// wroteRequest runs in a goroutine of the transport.
+func (x *exchange) wroteRequest(info httptrace.WroteRequestInfo) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.link.wrote = info.Err == nil
+	x.halfClose()
+}

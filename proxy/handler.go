@@ -1,0 +1,137 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// ServeHTTP handles one request. What goproxy by itself would change in it is set right here, around goproxy.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !p.gate.enter() {
+		panic(http.ErrAbortHandler)
+	}
+	defer p.gate.leave()
+	target := originForm(r)
+	switch {
+	case r.Method == http.MethodConnect:
+		p.metrics.refused.WithLabelValues("connect").Inc()
+		deny(w, http.StatusMethodNotAllowed)
+		return
+	case p.refuse.matches(target):
+		p.metrics.refused.WithLabelValues("local_only").Inc()
+		deny(w, http.StatusForbidden)
+		return
+	}
+	x := p.newExchange(w, r, target)
+	defer x.finish()
+	p.begin(x)
+	x.serve(r)
+}
+
+// deny answers without a word on why.
+func deny(w http.ResponseWriter, status int) {
+	w.Header().Set("Connection", "close") // whatever body comes is not waited for
+	http.Error(w, http.StatusText(status), status)
+}
+
+// originForm is the request's target as the app is to get it: path and query, byte for byte. A target with scheme and
+// host, as forward proxies get it, loses these: the app is the only place to go.
+func originForm(r *http.Request) string {
+	target := r.RequestURI
+	if strings.HasPrefix(target, "/") || target == "*" {
+		return target
+	}
+	_, rest, ok := strings.Cut(target, "://")
+	if !ok {
+		return target
+	}
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		rest = rest[i:]
+	} else {
+		rest = ""
+	}
+	switch {
+	case rest == "" && r.Method == http.MethodOptions:
+		return "*"
+	case !strings.HasPrefix(rest, "/"):
+		return "/" + rest
+	}
+	return rest
+}
+
+// outgoing is the request as it goes to the app.
+func (x *exchange) outgoing(r *http.Request) *http.Request {
+	if r.ProtoMajor == 1 && r.ContentLength < 0 && r.Trailer == nil {
+		r.Trailer = http.Header{} // there may be trailers that were not announced
+	}
+	r = r.WithContext(x.ctx)
+	r.RequestURI = ""
+	r.URL = x.proxy.app.url(r.URL, x.Target)
+	r.Close = false
+	stripRequest(r.Header, x.upgrade)
+	keepAgent(r.Header)
+	r.Header[x.proxy.ids.main] = []string{x.ID}
+	if x.proxy.config.ForwardedFor {
+		appendForwardedFor(r.Header, x.Client)
+	}
+	x.preflight = newPreflight(r, x.proxy.sessions)
+	x.body = newUpload(r)
+	return r
+}
+
+// url leads to the app whatever the request says, with the target untouched. Only a target that begins with two slashes
+// has to go through Go's encoder, which would take it for a host.
+func (a *app) url(in *url.URL, target string) *url.URL {
+	if strings.HasPrefix(target, "//") {
+		return &url.URL{Scheme: a.scheme, Host: a.host, Path: in.Path, RawPath: in.RawPath, RawQuery: in.RawQuery, ForceQuery: in.ForceQuery}
+	}
+	return &url.URL{Scheme: a.scheme, Host: a.host, Opaque: target}
+}
+
+// newExchange collects what the request's head tells.
+func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, target string) *exchange {
+	x := &exchange{proxy: p, upgrade: upgradeOf(r)}
+	x.Begin = time.Now()
+	x.Method, x.Target = r.Method, target
+	x.Client, _, _ = net.SplitHostPort(r.RemoteAddr)
+	p.identify(x, r.Header)
+	x.answer = answer{ResponseWriter: w, x: x, request: r}
+	x.trace = httptrace.ClientTrace{GotConn: x.gotConn, WroteRequest: x.wroteRequest, Got1xxResponse: x.answer.informational}
+	ctx, cancel := context.WithCancel(exchangeContext{p.base, x})
+	x.ctx, x.cancel = httptrace.WithClientTrace(ctx, &x.trace), cancel
+	return x
+}
+
+// identify finds out which request of whose session this is.
+func (p *Proxy) identify(x *exchange, h http.Header) {
+	var origin, by string
+	x.ID, origin = p.ids.request(h)
+	x.IDs = p.ids.others(x.IDs, h)
+	x.Session, x.SessionID, by = p.sessions.read(h)
+	x.AppSession = p.cookies.of(h["Cookie"])
+	if x.Session != "" || x.SessionID != 0 {
+		x.SessionBy = by
+	}
+	p.metrics.ids[origin].Inc()
+	p.metrics.sessions[by].Inc()
+}
+
+// The observer is foreign code in the request's way: its panic is counted, and the request goes on.
+func (p *Proxy) begin(x *exchange)  { defer p.shield(); p.observer.Begin(&x.Exchange) }
+func (p *Proxy) update(x *exchange) { defer p.shield(); p.observer.Update(&x.Exchange) }
+func (p *Proxy) end(x *exchange)    { defer p.shield(); p.observer.End(&x.Exchange) }
+
+func (p *Proxy) shield() {
+	if v := recover(); v != nil {
+		p.metrics.panics.Inc()
+		p.log.Error("a part behind the proxy failed; the request goes on, its errors may have no session",
+			zap.Any("panic", v), zap.Stack("stack"))
+	}
+}
