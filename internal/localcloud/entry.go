@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"fmt"
+	"iter"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -59,13 +61,14 @@ func parentOf(logName string) string {
 	return parent
 }
 
-func newRecord(e *loggingpb.LogEntry) (*record, error) {
-	wire, err := proto.Marshal(e)
-	if err != nil {
-		return nil, err
-	}
+// newRecord joins an entry's bytes with those of the fields added to it:
+// protobuf reads the two one after the other as one message.
+func newRecord(e *loggingpb.LogEntry, wire, added []byte) *record {
 	t := e.GetTimestamp()
-	return &record{wire: wire, at: moment{t.GetSeconds(), t.GetNanos()}, log: e.GetLogName(), id: e.GetInsertId()}, nil
+	return &record{
+		wire: slices.Concat(wire, added),
+		at:   moment{t.GetSeconds(), t.GetNanos()}, log: e.GetLogName(), id: e.GetInsertId(),
+	}
 }
 
 func (r *record) entry() *loggingpb.LogEntry {
@@ -77,65 +80,73 @@ func (r *record) entry() *loggingpb.LogEntry {
 }
 
 // only decodes the named top-level fields and passes over the others, at a
-// tenth of the price of a whole entry.
-func (r *record) only(fields []protoreflect.FieldNumber, scratch []byte) (*loggingpb.LogEntry, []byte) {
+// fraction of the price of a whole entry.
+func (r *record) only(wanted []protoreflect.FieldNumber, scratch []byte) (*loggingpb.LogEntry, []byte) {
 	scratch = scratch[:0]
-	eachField(r.wire, func(n protowire.Number, whole, _ []byte) bool {
-		for _, f := range fields {
-			if f == n {
-				scratch = append(scratch, whole...)
-			}
+	for f := range fields(r.wire) {
+		if slices.Contains(wanted, f.number) {
+			scratch = append(scratch, f.whole...)
 		}
-		return true
-	})
-	return (&record{wire: scratch}).entry(), scratch
-}
-
-// eachField yields the fields of a message: the whole field, and, of those with
-// a length, the content alone.
-func eachField(wire []byte, yield func(n protowire.Number, whole, content []byte) bool) {
-	for len(wire) > 0 {
-		number, kind, tag := protowire.ConsumeTag(wire)
-		if tag < 0 {
-			return
-		}
-		size := protowire.ConsumeFieldValue(number, kind, wire[tag:])
-		if size < 0 {
-			return
-		}
-		whole, content := wire[:tag+size], []byte(nil)
-		if kind == protowire.BytesType {
-			content, _ = protowire.ConsumeBytes(wire[tag:])
-		}
-		if !yield(number, whole, content) {
-			return
-		}
-		wire = wire[tag+size:]
 	}
+	return (&record{wire: scratch}).entry(), scratch
 }
 
 // label finds a label's value without decoding the entry.
 func (r *record) label(key string) (value string, ok bool) {
-	eachField(r.wire, func(n protowire.Number, _, pair []byte) bool {
-		if n != labelsField {
-			return true
+	for f := range fields(r.wire) {
+		if f.number != labelsField {
+			continue
 		}
-		var k, v []byte
-		eachField(pair, func(n protowire.Number, _, content []byte) bool {
-			switch n {
-			case 1:
-				k = content
-			case 2:
-				v = content
-			}
-			return true
-		})
-		if string(k) == key {
-			value, ok = string(v), true
+		if k, v := pair(f.content); string(k) == key {
+			value, ok = string(v), true // a later one replaces an earlier, as in protobuf
 		}
-		return !ok
-	})
+	}
 	return value, ok
+}
+
+// pair reads an element of a map of strings.
+func pair(wire []byte) (key, value []byte) {
+	for f := range fields(wire) {
+		switch f.number {
+		case 1:
+			key = f.content
+		case 2:
+			value = f.content
+		}
+	}
+	return key, value
+}
+
+// field is one field of a message's wire form.
+type field struct {
+	number  protowire.Number
+	whole   []byte
+	content []byte // of strings and messages
+}
+
+func fields(wire []byte) iter.Seq[field] {
+	return func(yield func(field) bool) {
+		for len(wire) > 0 {
+			number, kind, tag := protowire.ConsumeTag(wire)
+			if tag < 0 {
+				return
+			}
+			f := field{number: number}
+			var size int
+			if kind == protowire.BytesType {
+				f.content, size = protowire.ConsumeBytes(wire[tag:])
+			} else {
+				size = protowire.ConsumeFieldValue(number, kind, wire[tag:])
+			}
+			if size < 0 {
+				return
+			}
+			f.whole, wire = wire[:tag+size], wire[tag+size:]
+			if !yield(f) {
+				return
+			}
+		}
+	}
 }
 
 var labelsField = (*loggingpb.LogEntry)(nil).ProtoReflect().Descriptor().Fields().ByName("labels").Number()

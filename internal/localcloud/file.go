@@ -59,11 +59,7 @@ func readFrames(r io.Reader) (records []*record, size int64, err error) {
 		if proto.Unmarshal(wire, e) != nil {
 			return records, size, nil
 		}
-		rec, err := newRecord(e)
-		if err != nil {
-			return nil, 0, err
-		}
-		records = append(records, rec)
+		records = append(records, newRecord(e, wire, nil))
 		size += int64(frameHeader + len(wire))
 	}
 }

@@ -70,8 +70,8 @@ func New(c Config) (*Server, error) {
 			return nil, err
 		}
 	}
-	s.grpc = grpc.NewServer(grpc.MaxRecvMsgSize(2 * maxRequestBytes))
-	loggingpb.RegisterLoggingServiceV2Server(s.grpc, &service{Server: s})
+	s.grpc = grpc.NewServer(grpc.MaxRecvMsgSize(2*maxRequestBytes), grpc.ForceServerCodecV2(newCodec()))
+	s.grpc.RegisterService(serviceDesc(), &service{Server: s})
 	s.http = &http.Server{Handler: s.router(), Protocols: plainProtocols(), HTTP2: &http.HTTP2Config{
 		// A whole batch fits into the window, so a writer never waits for it.
 		MaxReceiveBufferPerConnection: 2 * maxRequestBytes,

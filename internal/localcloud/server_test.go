@@ -12,6 +12,7 @@ import (
 
 	logging "cloud.google.com/go/logging/apiv2"
 	"cloud.google.com/go/logging/apiv2/loggingpb"
+	"github.com/googleapis/gax-go/v2"
 	"github.com/openreplay/log-sidecar/internal/localcloud"
 	"google.golang.org/api/option"
 	"google.golang.org/genproto/googleapis/api/monitoredres"
@@ -71,6 +72,11 @@ func clientOptions(addr string) []option.ClientOption {
 		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
 	}
 }
+
+type descriptor = monitoredres.MonitoredResourceDescriptor
+
+// noRetry makes a call show the first answer it gets.
+var noRetry = gax.WithRetry(func() gax.Retryer { return nil })
 
 // post sends a REST call and returns its status and body.
 func (c *cloud) post(t *testing.T, path, body string) (int, string) {

@@ -18,7 +18,11 @@ type service struct {
 }
 
 func (s *service) WriteLogEntries(ctx context.Context, req *loggingpb.WriteLogEntriesRequest) (*loggingpb.WriteLogEntriesResponse, error) {
-	return s.write(ctx, req)
+	call, err := newWriteCall(req)
+	if err != nil {
+		return nil, err
+	}
+	return s.write(ctx, call)
 }
 
 func (s *service) ListLogEntries(_ context.Context, req *loggingpb.ListLogEntriesRequest) (*loggingpb.ListLogEntriesResponse, error) {

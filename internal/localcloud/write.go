@@ -1,6 +1,7 @@
 package localcloud
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -10,7 +11,6 @@ import (
 	"unicode/utf8"
 
 	"cloud.google.com/go/logging/apiv2/loggingpb"
-	"google.golang.org/genproto/googleapis/api/monitoredres"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -34,21 +34,28 @@ func invalid(format string, args ...any) error {
 	return status.Errorf(codes.InvalidArgument, format, args...)
 }
 
-func (s *Server) write(ctx context.Context, req *loggingpb.WriteLogEntriesRequest) (*loggingpb.WriteLogEntriesResponse, error) {
+func (s *Server) write(ctx context.Context, call writeCall) (*loggingpb.WriteLogEntriesResponse, error) {
 	s.stats.requests.Add(1)
-	apply := func() (*loggingpb.WriteLogEntriesResponse, error) { return s.apply(req) }
-	if f := s.interposed.Load(); f != nil {
-		return (*f)(ctx, req, apply)
+	f := s.interposed.Load()
+	if f == nil {
+		return s.apply(call)
 	}
-	return apply()
+	return (*f)(ctx, call.req, func() (*loggingpb.WriteLogEntriesResponse, error) {
+		changed, err := newWriteCall(call.req) // the interposer may have changed it
+		if err != nil {
+			return nil, err
+		}
+		return s.apply(changed)
+	})
 }
 
-func (s *Server) apply(req *loggingpb.WriteLogEntriesRequest) (*loggingpb.WriteLogEntriesResponse, error) {
-	if n := proto.Size(req); n > maxRequestBytes {
+func (s *Server) apply(call writeCall) (*loggingpb.WriteLogEntriesResponse, error) {
+	req := call.req
+	if call.size > maxRequestBytes {
 		s.stats.refused.Add(int64(len(req.Entries)))
 		return nil, invalid("Request payload size exceeds the limit: %d bytes.", maxRequestBytes)
 	}
-	records, failed := s.accept(req)
+	records, failed := s.accept(call)
 	if err := refusal(req, failed); err != nil && (!req.PartialSuccess || len(failed) == len(req.Entries)) {
 		s.stats.refused.Add(int64(len(req.Entries)))
 		return nil, err
@@ -66,16 +73,11 @@ func (s *Server) apply(req *loggingpb.WriteLogEntriesRequest) (*loggingpb.WriteL
 }
 
 // accept makes the entries whole and valid, and names those that cannot be.
-func (s *Server) accept(req *loggingpb.WriteLogEntriesRequest) (records []*record, failed map[int32]error) {
+func (s *Server) accept(call writeCall) (records []*record, failed map[int32]error) {
 	now := s.now()
-	records = make([]*record, 0, len(req.Entries))
-	for i, e := range req.Entries {
-		fillIn(e, req)
-		err := s.complete(e, now)
-		var r *record
-		if err == nil {
-			r, err = newRecord(e)
-		}
+	records = make([]*record, 0, len(call.entries))
+	for i, e := range call.req.Entries {
+		r, err := s.acceptOne(e, call.entries[i], call.req, now)
 		switch {
 		case err != nil:
 			if failed == nil {
@@ -89,6 +91,28 @@ func (s *Server) accept(req *loggingpb.WriteLogEntriesRequest) (records []*recor
 		}
 	}
 	return records, failed
+}
+
+func (s *Server) acceptOne(e *loggingpb.LogEntry, wire []byte, req *loggingpb.WriteLogEntriesRequest, now time.Time) (*record, error) {
+	if e == nil {
+		return nil, invalid("Log entry is null")
+	}
+	size := len(wire)
+	if shortenLabels(e) || e.ReceiveTimestamp != nil {
+		e.ReceiveTimestamp = nil // the service's alone to set
+		var err error
+		if wire, err = proto.Marshal(e); err != nil {
+			return nil, invalid("%v", err)
+		}
+	}
+	added, err := proto.Marshal(s.fillIn(e, req, now))
+	if err != nil {
+		return nil, invalid("%v", err)
+	}
+	if err := check(e, size, now); err != nil {
+		return nil, err
+	}
+	return newRecord(e, wire, added), nil
 }
 
 // refusal is the status of the first entry that failed.
@@ -118,43 +142,44 @@ func answer(req *loggingpb.WriteLogEntriesRequest, failed map[int32]error) (*log
 	return nil, st.Err()
 }
 
-// fillIn copies the request's defaults into an entry that lacks them.
-func fillIn(e *loggingpb.LogEntry, req *loggingpb.WriteLogEntriesRequest) {
-	if e == nil {
-		return
+// fillIn gives an entry the request's defaults and what the service itself
+// supplies. It returns the fields that it added.
+func (s *Server) fillIn(e *loggingpb.LogEntry, req *loggingpb.WriteLogEntriesRequest, now time.Time) *loggingpb.LogEntry {
+	added := &loggingpb.LogEntry{ReceiveTimestamp: timestamppb.New(now)}
+	if e.LogName == "" || e.LogName[0] == '/' {
+		added.LogName = strings.TrimPrefix(cmp.Or(e.LogName, req.LogName), "/")
+		e.LogName = added.LogName
 	}
-	if e.LogName == "" {
-		e.LogName = req.LogName
+	if e.Resource == nil {
+		added.Resource, e.Resource = req.Resource, req.Resource
 	}
-	if e.Resource == nil && req.Resource != nil {
-		e.Resource = proto.Clone(req.Resource).(*monitoredres.MonitoredResource)
+	if e.Timestamp == nil {
+		added.Timestamp, e.Timestamp = added.ReceiveTimestamp, added.ReceiveTimestamp
 	}
-	for k, v := range req.Labels {
+	if e.InsertId == "" {
+		added.InsertId = s.ids.next()
+		e.InsertId = added.InsertId
+	}
+	addLabels(e, added, req.Labels)
+	return added
+}
+
+func addLabels(e, added *loggingpb.LogEntry, defaults map[string]string) {
+	for k, v := range defaults {
 		if _, ok := e.Labels[k]; ok {
 			continue
 		}
 		if e.Labels == nil {
 			e.Labels = map[string]string{}
 		}
-		e.Labels[k] = v
+		if added.Labels == nil {
+			added.Labels = map[string]string{}
+		}
+		e.Labels[k], added.Labels[k] = v, v
 	}
 }
 
-// complete sets what the service itself adds, and checks the rest.
-func (s *Server) complete(e *loggingpb.LogEntry, now time.Time) error {
-	e.ReceiveTimestamp = timestamppb.New(now)
-	if e.Timestamp == nil {
-		e.Timestamp = timestamppb.New(now)
-	}
-	if e.InsertId == "" {
-		e.InsertId = s.ids.next()
-	}
-	e.LogName = strings.TrimPrefix(e.LogName, "/")
-	shortenLabels(e)
-	return check(e, now)
-}
-
-func check(e *loggingpb.LogEntry, now time.Time) error {
+func check(e *loggingpb.LogEntry, size int, now time.Time) error {
 	if err := checkLogName(e.LogName); err != nil {
 		return err
 	}
@@ -173,8 +198,8 @@ func check(e *loggingpb.LogEntry, now time.Time) error {
 	if at := e.Timestamp.AsTime(); at.Sub(now) > maxFuture {
 		return invalid("Log entry has a timestamp more than 24 hours in the future: %s", at.Format(time.RFC3339Nano))
 	}
-	if n := proto.Size(e); n > maxEntryBytes {
-		return invalid("Log entry with size %.1fK exceeds maximum size of %.1fK", float64(n)/1024, float64(maxEntryBytes)/1024)
+	if size > maxEntryBytes {
+		return invalid("Log entry with size %.1fK exceeds maximum size of %.1fK", float64(size)/1024, float64(maxEntryBytes)/1024)
 	}
 	return nil
 }
@@ -197,17 +222,16 @@ func checkLogName(name string) error {
 }
 
 // shortenLabels cuts names and values that are too long, as the service does,
-// and marks the cut with an ellipsis.
-func shortenLabels(e *loggingpb.LogEntry) {
+// marks the cut with an ellipsis, and reports whether there was one.
+func shortenLabels(e *loggingpb.LogEntry) (cut bool) {
 	for k, v := range e.Labels {
-		short := shorten(k, maxLabelKey)
-		if short != k {
+		if len(k) > maxLabelKey || len(v) > maxLabelValue {
 			delete(e.Labels, k)
-		}
-		if short != k || len(v) > maxLabelValue {
-			e.Labels[short] = shorten(v, maxLabelValue)
+			e.Labels[shorten(k, maxLabelKey)] = shorten(v, maxLabelValue)
+			cut = true
 		}
 	}
+	return cut
 }
 
 func shorten(s string, max int) string {
