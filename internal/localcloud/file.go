@@ -149,5 +149,8 @@ func (s *store) close() error {
 	if s.file == nil {
 		return nil
 	}
-	return s.file.f.Close()
+	if err := s.file.f.Close(); !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
 }
