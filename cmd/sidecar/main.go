@@ -32,6 +32,7 @@ func commands() []command {
 		{"try", "read logs, and say what would be found in them", try},
 		{"check", "validate the configuration and try each neighbour", check},
 		{"cloud", "the Cloud Logging stand-in alone", cloud},
+		{"exec", "run the app as a child and keep a copy of what it prints: exec --to DIR -- CMD ARGS...", execApp},
 		{"version", "say which build this is", version},
 		{"options", "print the options as a page of Markdown", reference},
 	}
@@ -47,6 +48,9 @@ func sidecar(p process, args []string) error {
 	if len(args) == 0 || args[0] == "help" || args[0] == "--help" || args[0] == "-h" {
 		help(p.stderr)
 		return nil
+	}
+	if args[0] == "exec" { // every signal is its child's
+		return execApp(context.Background(), p, args[1:])
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -79,7 +79,7 @@ func TestSendTwiceIsStoredOnce(t *testing.T) {
 	cloud, sink := server(t)
 	batch := sealed(t, sink, 3)
 	for range 2 {
-		if out := sink.Send(t.Context(), batch); out.Err != nil || out.Refused != nil && len(out.Refused) > 0 {
+		if out := sink.Send(t.Context(), batch); out.Err != nil || len(out.Refused) > 0 {
 			t.Fatalf("Send: %+v", out)
 		}
 	}
