@@ -232,12 +232,13 @@ func (d *delivery) sink() (forwarder.Sink, func()) {
 	case "none":
 		return forwarder.Discard{}, func() {}
 	}
-	s := cloudlogging.New(d.cloudLogging())
+	s := cloudlogging.New(d.config.cloudLogging())
 	return s, func() { s.Close() }
 }
 
 func (c *config) cloudLogging() cloudlogging.Config {
 	return cloudlogging.Config{Project: c.Project, LogName: c.LogName, Endpoint: c.Endpoint, Plaintext: c.Plaintext,
+
 		Resource: cloudlogging.Container(c.Project, c.K8sLocation, c.K8sCluster, c.K8sNamespace, c.K8sPod, c.K8sContainer)}
 }
 

@@ -40,11 +40,11 @@ func commands() []command {
 
 func main() {
 	p := process{os.Stdin, os.Stdout, os.Stderr, os.Environ()}
-	os.Exit(exitCode(p.stderr, sidecar(p, os.Args[1:])))
+	os.Exit(exitCode(p.stderr, start(p, os.Args[1:])))
 }
 
-// sidecar runs one command. The first SIGTERM or SIGINT asks it to end in order, a second one ends it at once.
-func sidecar(p process, args []string) error {
+// start runs one command. The first SIGTERM or SIGINT asks it to end in order, a second one ends it at once.
+func start(p process, args []string) error {
 	if len(args) == 0 || args[0] == "help" || args[0] == "--help" || args[0] == "-h" {
 		help(p.stderr)
 		return nil
