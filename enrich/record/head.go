@@ -469,7 +469,7 @@ func messageLevel(b []byte) (Severity, bool) {
 	switch {
 	case !ok:
 		return 0, false
-	case b[end] == ':' && (end+1 == len(b) || b[end+1] == ' '):
+	case b[end] == ':' && (end+1 == len(b) || b[end+1] == ' ' || allUpper(b[:end])):
 		return s, allUpper(b[:end]) || coreLevel(b[:end]) || s >= Error && end > 4
 	case allUpper(b[:end]) && coreLevel(b[:end]) && has(" \t", b[end]):
 		return s, true
@@ -534,7 +534,11 @@ func levelHead(b []byte) (h head) {
 		}
 	}
 	if s, ok := messageLevel(b); ok {
-		return head{sev: s, level: true, format: "plain", shape: shapeOf("level", 0, b[0], true)}
+		first := byte('a')
+		if !isLetter(b[0]) {
+			first = b[0]
+		}
+		return head{sev: s, level: true, format: "level", shape: shapeOf("level", 0, first, true)}
 	}
 	return h
 }

@@ -125,14 +125,12 @@ func (r *open) splitAt(n int) []line {
 // goesOn says whether a line that has no head belongs to a record that has none either.
 func (r *open) goesOn(b []byte, c class, lang language) bool {
 	switch {
-	case c == indent && r.blanks == 0:
+	case c == indent && r.blanks == 0, r.depth > 0:
 		return true
 	case c == indent:
 		return r.language != 0 && (r.language != python || !r.done)
 	case r.language == python && !r.done:
 		return c != starts || lang != python || r.lines < 2 || r.done
-	case r.depth > 0:
-		return true
 	}
 	switch c {
 	case frame:
@@ -147,7 +145,7 @@ func (r *open) goesOn(b []byte, c class, lang language) bool {
 func (r *open) startGoesOn(b []byte, lang language) bool {
 	switch {
 	case r.language == noLanguage: // a message, then Python's trace
-		return lang == python && r.lines == 1 && r.blanks == 0
+		return (lang == python || r.head.level && r.head.sev >= Warning) && r.lines == 1 && r.blanks == 0
 	case r.language == node || r.language == dart && r.frames == 0:
 		return true
 	case r.language == golang && lang == golang:
@@ -196,6 +194,9 @@ func (r *open) guessing() bool {
 
 // look takes in what a line tells of how the record goes on. It is called before the line is added.
 func (r *open) look(b []byte, c class, lang language) {
+	if r.language == python && !r.done && lang != python && c == starts {
+		c = plain // the exception's own line, which ends the traceback
+	}
 	switch c {
 	case starts:
 		if r.trace == 0 {

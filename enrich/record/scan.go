@@ -1,6 +1,9 @@
 package record
 
-import "bytes"
+import (
+	"bytes"
+	"math/bits"
+)
 
 // A sign is one way in which a log says "error". Its first four bytes are classes of bytes that are searched for many
 // places at a time; what they hit is looked at by accept. A false candidate costs a little time, a missed one an error:
@@ -8,59 +11,61 @@ import "bytes"
 type sign struct {
 	bytes  [4]string // the bytes allowed at each of the four places; "" allows any
 	accept func(data []byte, at int) bool
-	bucket uint8 // signs that share letters share a bucket, so that the masks stay narrow
+	// bucket is one of eight, whose signs are searched as one. The division is the one of many tried that hit least often on
+	// logs without errors.
+	bucket uint8
 }
 
 const digits = "0123456789"
 
 var signs = []sign{
-	{fold("err"), acceptWord("err", "error", "erro", "erreur", "errore"), 0},
-	{fold("eror"), acceptWord("eror"), 0},
-	{fold("exce"), acceptWord("exception"), 0},
-	{fold("thro"), acceptWord("throwable"), 0},
-	{fold("seve"), acceptSevere, 1},
-	{fold("leve"), acceptKey, 1},
-	{fold("lvl"), acceptKey, 1},
-	{fold("prio"), acceptKey, 1},
-	{fold("fata"), acceptWord("fatal", "fata"), 2},
-	{fold("fail"), acceptFail, 2},
-	{fold("fehl"), acceptWord("fehler"), 2},
-	{fold("ftl"), acceptWord("ftl"), 2},
-	{fold("pani"), acceptWord("panic", "panicked", "pani"), 2},
-	{fold("dpan"), acceptWord("dpanic"), 2},
-	{fold("crit"), acceptWord("crit", "critical"), 3},
-	{fold("aler"), acceptWord("alert", "aler"), 3},
-	{fold("emer"), acceptWord("emerg", "emergency", "emer"), 3},
-	{fold("grav"), acceptWord("grave"), 3},
-	{fold("schw"), acceptWord("schwerwiegend"), 3},
-	{fold("allv"), acceptWord("allvarlig"), 3},
-	{fold("disa"), acceptWord("disaster"), 3},
-	{fold("trac"), acceptText("Traceback (most"), 4},
-	{fold("stac"), acceptText("Stack trace:"), 4},
-	{fold("unca"), acceptWord("uncaught"), 4},
-	{fold("unha"), acceptWord("unhandled"), 4},
-	{fold("goro"), acceptText("goroutine "), 4},
-	{fold("call"), acceptText("called at "), 4},
+	{fold("err", afterErr), acceptWord("err", "error", "erro", "erreur", "errore", "errors"), 4},
+	{fold("seve"), acceptSevere, 6},
+	{fold("leve"), acceptKey, 6},
+	{fold("prio"), acceptKey, 7},
+	{fold("lvl", "\"'=:\\"), acceptKey, 0},
+	{fold("fata"), acceptWord("fatal", "fata"), 5},
+	{fold("fail"), acceptFail, 6},
+	{fold("pani"), acceptWord("panic", "panicked", "pani"), 7},
+	{fold("dpan"), acceptWord("dpanic"), 4},
+	{fold("ftl", " \t]|:\"\x1b,)\n"), acceptWord("ftl"), 0},
+	{fold("exce"), acceptWord("exception"), 1},
+	{fold("eror"), acceptWord("eror"), 7},
+	{fold("crit"), acceptWord("crit", "critical"), 4},
+	{fold("grav"), acceptWord("grave"), 7},
+	{fold("trac"), acceptText("Traceback (most"), 3},
+	{fold("aler"), acceptWord("alert", "aler"), 1},
+	{fold("allv"), acceptWord("allvarlig"), 5},
+	{fold("emer"), acceptWord("emerg", "emergency", "emer"), 1},
+	{fold("unca"), acceptWord("uncaught"), 1},
+	{fold("unha"), acceptWord("unhandled"), 1},
+	{fold("call"), acceptText("called at "), 6},
+	{fold("goro"), acceptText("goroutine "), 7},
+	{fold("stac"), acceptText("Stack trace:"), 3},
+	{fold("schw"), acceptWord("schwerwiegend"), 6},
+	{fold("fehl"), acceptWord("fehler"), 6},
 	{exact(" ", " ", "a", "t"), acceptFrame, 5},
-	{exact("\t", "a", "t", " "), acceptFrame, 5},
-	{exact("\\", "t", "a", "t"), acceptFrame, 5},
-	{exact("#", "0", " ", ""), acceptAlways, 6},
-	{exact("*", "*", " ", "("), acceptAlways, 6},
-	{exact("r", "b", ":", digits), acceptAlways, 6},
-	{exact("\"", "s", "\"", ":"), acceptLetterKey, 6},
-	{exact("\n", "<", digits, digits+">"), acceptPriority, 6},
-	{exact(digits, digits, "EF", ": ]"), acceptCode, 6},
-	{exact("\n \"m\t[", "EFC", digits, digits), acceptGlog, 7},
-	{exact("\n [|\t(<\"m,;", "EFCA", " |/]:,)>\"\t;", ""), acceptLetter, 7},
-	{exact("\xe9", "\x87", "\x8d", "\xe5"), acceptAlways, 7},                 // 重大
-	{exact("\xe4", "\xb8", "\xa5", "\xe9"), acceptAlways, 7},                 // 严重
-	{exact("\xe5", "\x9a", "\xb4", "\xe9"), acceptAlways, 7},                 // 嚴重
-	{exact("\xec", "\x8b", "\xac", "\xea"), acceptAlways, 7},                 // 심각
-	{exact("\xd0\xd1", "\x9e\xbe", "\xd0\xd1", "\xa8\x88"), acceptAlways, 7}, // ошибка
+	{exact("\t", "a", "t", " "), acceptFrame, 6},
+	{exact("\\", "t", "a", "t"), acceptFrame, 0},
+	{exact("\nn", "#", "0", " "), acceptAlways, 2},
+	{exact("*", "*", " ", "("), acceptAlways, 0},
+	{exact("r", "b", ":", digits), acceptAlways, 3},
+	{exact("\n", "<", digits, digits+">"), acceptPriority, 0},
+	{exact("\n \"m\t[", "EFC", digits, digits), acceptGlog, 2},
+	{exact("\n [|\t(<\"m,;", "EFCA", " |/]:,)>\"\t;", ""), acceptLetter, 2},
+	{exact("\xe9", "\x87", "\x8d", "\xe5"), acceptAlways, 3},                 // 重大
+	{exact("\xe4", "\xb8", "\xa5", "\xe9"), acceptAlways, 3},                 // 严重
+	{exact("\xe5", "\x9a", "\xb4", "\xe9"), acceptAlways, 3},                 // 嚴重
+	{exact("\xec", "\x8b", "\xac", "\xea"), acceptAlways, 6},                 // 심각
+	{exact("\xd0\xd1", "\x9e\xbe", "\xd0\xd1", "\xa8\x88"), acceptAlways, 1}, // ошибка
 }
 
+// afterErr is what may follow the letters "err" in a sign: the rest of "error" or "erreur", or the word's end.
+const afterErr = "oOeEsS \t\n\r]):|,;!>\"'\\=-./{}(<\x1b"
+
 // fold gives the classes of a word's first letters in either case.
-func fold(letters string, rest ...string) (classes [4]string) {
+func fold(letters string, last ...string) (classes [4]string) {
+	copy(classes[len(letters):], last)
 	for i, c := range []byte(letters) {
 		classes[i] = string([]byte{c, c &^ 0x20})
 	}
@@ -80,7 +85,7 @@ func newMasks(signs []sign) *masks {
 	for _, s := range signs {
 		for place, class := range s.bytes {
 			for b := range 256 {
-				if class == "" || bytes.IndexByte([]byte(class), byte(b)) >= 0 {
+				if class == "" || has(class, byte(b)) {
 					m[2*place][b&15] |= 1 << s.bucket
 					m[2*place+1][b>>4] |= 1 << s.bucket
 				}
@@ -92,44 +97,40 @@ func newMasks(signs []sign) *masks {
 
 func (m *masks) class(place int, b byte) byte { return m[2*place][b&15] & m[2*place+1][b>>4] }
 
-// byPlace is the masks by whole bytes, for machines without find4.
-var byPlace = func() (t [4][256]byte) {
-	for place := range t {
-		for b := range 256 {
-			t[place][b] = signMasks.class(place, byte(b))
+// byPlace has, for each of the four places and each byte, a bit for every sign that allows it there.
+var byPlace = func() (t [4][256]uint64) {
+	for i, s := range signs {
+		for place, class := range s.bytes {
+			for b := range 256 {
+				if class == "" || has(class, byte(b)) {
+					t[place][b] |= 1 << i
+				}
+			}
 		}
 	}
 	return t
 }()
 
-func findPlain(data []byte, from int, _ *masks) int {
+// accepted says whether a sign stands at this place.
+func accepted(data []byte, at int) bool {
+	four := data[at : at+4]
+	found := byPlace[1][four[1]] & byPlace[2][four[2]] & byPlace[0][four[0]] & byPlace[3][four[3]]
+	for ; found != 0; found &= found - 1 {
+		if signs[bits.TrailingZeros64(found)].accept(data, at) {
+			return true
+		}
+	}
+	return false
+}
+
+// findPlain is find for what is left of a block, and for machines without find4.
+func findPlain(data []byte, from int) int {
 	for i := from; i+4 <= len(data); i++ {
-		if byPlace[1][data[i+1]]&byPlace[2][data[i+2]]&byPlace[0][data[i]]&byPlace[3][data[i+3]] != 0 {
+		if byPlace[1][data[i+1]]&byPlace[2][data[i+2]] != 0 && accepted(data, i) {
 			return i
 		}
 	}
 	return -1
-}
-
-// bySecond lists the signs that a place can show, by its second byte: the one that no sign leaves open.
-var bySecond = func() (lists [256][]*sign) {
-	for b := range 256 {
-		for i := range signs {
-			if bytes.IndexByte([]byte(signs[i].bytes[1]), byte(b)) >= 0 {
-				lists[b] = append(lists[b], &signs[i])
-			}
-		}
-	}
-	return lists
-}()
-
-func (s *sign) at(data []byte, at int) bool {
-	for place, class := range s.bytes {
-		if class != "" && (at+place >= len(data) || !has(class, data[at+place])) {
-			return false
-		}
-	}
-	return s.accept(data, at)
 }
 
 func has(class string, b byte) bool {
@@ -147,15 +148,8 @@ func candidate(data []byte, from int) int {
 	if from == 0 && startsWithSign(data) {
 		return 0
 	}
-	for at := from; at < len(data); at++ {
-		if at = find(data, at, signMasks); at < 0 {
-			break
-		}
-		for _, s := range bySecond[data[at+1]] {
-			if s.at(data, at) {
-				return at
-			}
-		}
+	if at := find(data, from); at >= 0 {
+		return at
 	}
 	return tailCandidate(data, from)
 }
@@ -163,7 +157,7 @@ func candidate(data []byte, from int) int {
 // tailCandidate looks at the last three bytes, where four do not fit: FTL and ERR at the very end of a log.
 func tailCandidate(data []byte, from int) int {
 	if at := len(data) - 3; at >= from && at >= 0 {
-		if acceptWord("err", "ftl")(data, at) {
+		if hasFold(data, at, "err") || hasFold(data, at, "ftl") {
 			return at
 		}
 	}
@@ -172,15 +166,9 @@ func tailCandidate(data []byte, from int) int {
 
 // startsWithSign is for the signs that want a line end before them: the data's first line has none.
 func startsWithSign(data []byte) bool {
-	var line [8]byte
+	line := append(make([]byte, 1, 16), data[:min(len(data), 15)]...)
 	line[0] = '\n'
-	head := line[:1+copy(line[1:], data)]
-	for i := range signs {
-		if s := &signs[i]; has(s.bytes[0], '\n') && s.at(head, 0) {
-			return true
-		}
-	}
-	return false
+	return len(line) >= 4 && accepted(line, 0)
 }
 
 func lowerByte(b byte) byte {
@@ -322,14 +310,6 @@ func numberMayBeError(text []byte) bool {
 	return true
 }
 
-func acceptLetterKey(data []byte, at int) bool {
-	i := at + 4
-	for i < len(data) && (data[i] == ' ' || data[i] == '"') {
-		i++
-	}
-	return i < len(data) && (data[i] == 'E' || data[i] == 'F')
-}
-
 // acceptFrame wants white space alone between the line's start and the word "at".
 func acceptFrame(data []byte, at int) bool {
 	for i := at; i >= 0 && i > at-200; i-- {
@@ -362,15 +342,6 @@ func acceptPriority(data []byte, at int) bool {
 		n = n*10 + int(data[i]-'0')
 	}
 	return at+5 < len(data) && data[at+5] == '>' && n <= 191 && n%8 <= 3
-}
-
-// acceptCode takes the E at the end of a message's code, as in SRVE0068E.
-func acceptCode(data []byte, at int) bool {
-	i := at + 1
-	for i > 0 && isDigit(data[i]) {
-		i--
-	}
-	return isUpper(data[i]) && i > 2 && isUpper(data[i-1]) && isUpper(data[i-2])
 }
 
 func acceptGlog(data []byte, at int) bool {

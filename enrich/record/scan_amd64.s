@@ -1,10 +1,10 @@
 #include "textflag.h"
 
-// func find4(p *byte, n int, t *masks) (at int, found bool)
+// func find4(p *byte, n int, t *masks) (at int, hits uint32)
 //
 // Thirty-two places at a time. A byte belongs to the classes in table[low half] & table[high half]; a place is a hit
 // where the classes of its four bytes, each by the tables of its own position, have one in common.
-TEXT ·find4(SB), NOSPLIT, $0-33
+TEXT ·find4(SB), NOSPLIT, $0-36
 	MOVQ p+0(FP), SI
 	MOVQ n+8(FP), CX
 	MOVQ t+16(FP), DI
@@ -68,13 +68,11 @@ loop:
 
 none:
 	MOVQ AX, at+24(FP)
-	MOVB $0, found+32(FP)
+	MOVL $0, hits+32(FP)
 	RET
 
 hit:
 	VZEROUPPER
-	BSFL DX, DX
-	ADDQ DX, AX
 	MOVQ AX, at+24(FP)
-	MOVB $1, found+32(FP)
+	MOVL DX, hits+32(FP)
 	RET

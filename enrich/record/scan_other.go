@@ -2,4 +2,4 @@
 
 package record
 
-func find(data []byte, from int, t *masks) int { return findPlain(data, from, t) }
+func find(data []byte, from int) int { return findPlain(data, from) }

@@ -64,7 +64,7 @@ func levelOf(word []byte) (Severity, bool) {
 		"debu", "d", "t", "v", "debug1", "debug2", "debug3", "debug4", "debug5", "fein", "feiner", "am feinsten", "konfiguration":
 		return Debug, true
 	case "info", "inf", "information", "informational", "i", "log", "system", "success", "o", "infos", "informação",
-		"información", "informazioni", "http", "情報", "信息", "資訊", "정보", "hint", "statement", "detail", "context":
+		"información", "informazioni", "情報", "信息", "資訊", "정보", "hint", "statement", "detail":
 		return Info, true
 	case "notice", "note", "noti", "n", "audit", "hinweis":
 		return Notice, true

@@ -365,7 +365,7 @@ func (s *Splitter) take(st *stream, l line) {
 	h := s.headOf(l.text)
 	if h.some() {
 		s.learned.see(&h)
-		if (r == nil || r.kind != stamped || !h.stampless() || s.learned.mixed()) && s.learned.begins(&h) {
+		if (!h.stampless() || c != starts && (r == nil || r.kind != stamped || s.learned.mixed())) && s.learned.begins(&h) {
 			s.takeHead(st, l, h)
 			return
 		}
@@ -400,13 +400,17 @@ func (s *Splitter) takeHead(st *stream, l line, h head) {
 			return
 		}
 	}
+	k := stamped
+	if h.stampless() && s.learned.count(h.shape) < established {
+		k = unheaded
+	}
 	c, lang := plain, noLanguage
 	if h.message < len(l.text) && !h.access {
 		if c, lang = classify(bytes.TrimLeft(l.text[h.message:], " \t")); c != starts {
 			c, lang = plain, noLanguage
 		}
 	}
-	s.start(st, l, h, stamped, c, lang)
+	s.start(st, l, h, k, c, lang)
 }
 
 func (st *stream) of(writer string) *open {
