@@ -4,6 +4,12 @@
 // It keeps to the documented behaviour and limits of the real service, so that
 // clients which know nothing of it (gcloud, Google's libraries) can be pointed
 // at it. It checks no credentials: it belongs on a loopback address.
+//
+// gcloud reads and writes it, without an account, with
+//
+//	CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING=http://127.0.0.1:8085/
+//	CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true
+//	CLOUDSDK_CORE_PROJECT=any-name
 package localcloud
 
 import (
@@ -57,7 +63,7 @@ type Server struct {
 
 // New makes a Server and reads back what Config.File holds.
 func New(c Config) (*Server, error) {
-	if c.MaxBytes == 0 {
+	if c.MaxBytes <= 0 {
 		c.MaxBytes = defaultMaxBytes
 	}
 	if c.Now == nil {

@@ -74,17 +74,17 @@ func (s *Server) apply(call writeCall) (*loggingpb.WriteLogEntriesResponse, erro
 
 // accept makes the entries whole and valid, and names those that cannot be.
 func (s *Server) accept(call writeCall) (records []*record, failed map[int32]error) {
-	now := s.now()
+	a := acceptor{ids: s.ids, req: call.req, now: s.now()}
 	records = make([]*record, 0, len(call.entries))
 	for i, e := range call.req.Entries {
-		r, err := s.acceptOne(e, call.entries[i], call.req, now)
+		r, err := a.accept(e, call.entries[i])
 		switch {
 		case err != nil:
 			if failed == nil {
 				failed = map[int32]error{}
 			}
 			failed[int32(i)] = err
-		case now.Sub(e.Timestamp.AsTime()) > retention:
+		case a.now.Sub(e.Timestamp.AsTime()) > retention:
 			s.stats.expired.Add(1)
 		default:
 			records = append(records, r)
@@ -93,7 +93,15 @@ func (s *Server) accept(call writeCall) (records []*record, failed map[int32]err
 	return records, failed
 }
 
-func (s *Server) acceptOne(e *loggingpb.LogEntry, wire []byte, req *loggingpb.WriteLogEntriesRequest, now time.Time) (*record, error) {
+// acceptor takes the entries of one request.
+type acceptor struct {
+	ids   idSource
+	req   *loggingpb.WriteLogEntriesRequest
+	now   time.Time
+	legal string // the last log name that was found legal: most often the next one too
+}
+
+func (a *acceptor) accept(e *loggingpb.LogEntry, wire []byte) (*record, error) {
 	if e == nil {
 		return nil, invalid("Log entry is null")
 	}
@@ -105,11 +113,11 @@ func (s *Server) acceptOne(e *loggingpb.LogEntry, wire []byte, req *loggingpb.Wr
 			return nil, invalid("%v", err)
 		}
 	}
-	added, err := proto.Marshal(s.fillIn(e, req, now))
+	added, err := proto.Marshal(a.fillIn(e))
 	if err != nil {
 		return nil, invalid("%v", err)
 	}
-	if err := check(e, size, now); err != nil {
+	if err := a.check(e, size); err != nil {
 		return nil, err
 	}
 	return newRecord(e, wire, added), nil
@@ -144,23 +152,23 @@ func answer(req *loggingpb.WriteLogEntriesRequest, failed map[int32]error) (*log
 
 // fillIn gives an entry the request's defaults and what the service itself
 // supplies. It returns the fields that it added.
-func (s *Server) fillIn(e *loggingpb.LogEntry, req *loggingpb.WriteLogEntriesRequest, now time.Time) *loggingpb.LogEntry {
-	added := &loggingpb.LogEntry{ReceiveTimestamp: timestamppb.New(now)}
+func (a *acceptor) fillIn(e *loggingpb.LogEntry) *loggingpb.LogEntry {
+	added := &loggingpb.LogEntry{ReceiveTimestamp: timestamppb.New(a.now)}
 	if e.LogName == "" || e.LogName[0] == '/' {
-		added.LogName = strings.TrimPrefix(cmp.Or(e.LogName, req.LogName), "/")
+		added.LogName = strings.TrimPrefix(cmp.Or(e.LogName, a.req.LogName), "/")
 		e.LogName = added.LogName
 	}
 	if e.Resource == nil {
-		added.Resource, e.Resource = req.Resource, req.Resource
+		added.Resource, e.Resource = a.req.Resource, a.req.Resource
 	}
 	if e.Timestamp == nil {
 		added.Timestamp, e.Timestamp = added.ReceiveTimestamp, added.ReceiveTimestamp
 	}
 	if e.InsertId == "" {
-		added.InsertId = s.ids.next()
+		added.InsertId = a.ids.next()
 		e.InsertId = added.InsertId
 	}
-	addLabels(e, added, req.Labels)
+	addLabels(e, added, a.req.Labels)
 	return added
 }
 
@@ -179,9 +187,12 @@ func addLabels(e, added *loggingpb.LogEntry, defaults map[string]string) {
 	}
 }
 
-func check(e *loggingpb.LogEntry, size int, now time.Time) error {
-	if err := checkLogName(e.LogName); err != nil {
-		return err
+func (a *acceptor) check(e *loggingpb.LogEntry, size int) error {
+	if e.LogName == "" || e.LogName != a.legal {
+		if err := checkLogName(e.LogName); err != nil {
+			return err
+		}
+		a.legal = e.LogName
 	}
 	if e.Resource.GetType() == "" {
 		return invalid("Log entry has no monitored resource: set resource.type")
@@ -195,7 +206,7 @@ func check(e *loggingpb.LogEntry, size int, now time.Time) error {
 	if err := e.Timestamp.CheckValid(); err != nil {
 		return invalid("Log entry has an invalid timestamp: %v", err)
 	}
-	if at := e.Timestamp.AsTime(); at.Sub(now) > maxFuture {
+	if at := e.Timestamp.AsTime(); at.Sub(a.now) > maxFuture {
 		return invalid("Log entry has a timestamp more than 24 hours in the future: %s", at.Format(time.RFC3339Nano))
 	}
 	if size > maxEntryBytes {

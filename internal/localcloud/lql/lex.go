@@ -37,13 +37,13 @@ func (t token) word(w string) bool {
 
 func (t token) is(s string) bool { return t.kind == symbol && t.raw == s }
 
-// SyntaxError says where a query cannot be read, in the API's own words.
-type SyntaxError struct {
+// syntaxError says where a query cannot be read, in the API's own words.
+type syntaxError struct {
 	Line, Column int // from 1
 	Token        string
 }
 
-func (e *SyntaxError) Error() string {
+func (e *syntaxError) Error() string {
 	return fmt.Sprintf("Unparseable filter: syntax error at line %d, column %d, token '%s'", e.Line, e.Column, e.Token)
 }
 
@@ -51,7 +51,7 @@ func syntaxErrorAt(query string, at int, token string) error {
 	before := query[:at]
 	line := strings.Count(before, "\n")
 	column := utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
-	return &SyntaxError{Line: line + 1, Column: column + 1, Token: token}
+	return &syntaxError{Line: line + 1, Column: column + 1, Token: token}
 }
 
 // lex cuts a query into tokens; the last one has kind end.

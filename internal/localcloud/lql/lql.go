@@ -13,8 +13,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// MaxLength is the longest filter the API takes, in characters.
-const MaxLength = 20_000
+// maxLength is the longest filter the API takes, in characters.
+const maxLength = 20_000
 
 // Filter is a parsed query. It is safe for use by several goroutines.
 type Filter struct {

@@ -89,7 +89,7 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 }
 
 func TestAFilterMayHaveTwentyThousandCharacters(t *testing.T) {
-	longest := `textPayload:"` + strings.Repeat("ä", MaxLength-14) + `"`
+	longest := `textPayload:"` + strings.Repeat("ä", maxLength-14) + `"`
 	if _, err := Parse(longest); err != nil {
 		t.Error(err)
 	}

@@ -11,8 +11,8 @@ import (
 // Parse reads a query. The empty query matches every entry.
 // Errors are worded as the API words them and belong into INVALID_ARGUMENT.
 func Parse(query string) (*Filter, error) {
-	if n := utf8.RuneCountInString(query); n > MaxLength {
-		return nil, fmt.Errorf("Unparseable filter: the filter has %d characters, the limit is %d", n, MaxLength)
+	if n := utf8.RuneCountInString(query); n > maxLength {
+		return nil, fmt.Errorf("Unparseable filter: the filter has %d characters, the limit is %d", n, maxLength)
 	}
 	tokens, err := lex(query)
 	if err != nil {
