@@ -24,7 +24,7 @@ var webapp embed.FS
 
 // Start starts Tomcat with dir as its CATALINA_BASE and waits until the web app answers at address. The configuration is
 // Debian's but for the port; dir/logs gets the log files, catalina.out among them, which is what Tomcat prints.
-func Start(t testing.TB, dir, address string) {
+func Start(t testing.TB, dir, address string) *stage.Process {
 	t.Helper()
 	if err := lay(dir, address); err != nil {
 		t.Fatalf("lay out Tomcat's directory: %v (e2e/setup installs Tomcat)", err)
@@ -38,10 +38,11 @@ func Start(t testing.TB, dir, address string) {
 	cmd.Env = append(os.Environ(), "CATALINA_HOME="+home, "CATALINA_BASE="+dir, "CATALINA_TMPDIR="+dir+"/temp",
 		"JAVA_OPTS=-Djava.awt.headless=true -Xmx256m")
 	cmd.Stdout, cmd.Stderr = out, out
-	stage.Start(t, "Tomcat", cmd)
+	process := stage.Start(t, "Tomcat", cmd)
 	for _, path := range []string{"/orders/1", "/checkout", "/cart/1"} { // each servlet compiles its page at first use
 		stage.Await(t, "Tomcat to answer", func() bool { return answers("http://" + address + path) })
 	}
+	return process
 }
 
 func answers(url string) bool {

@@ -21,7 +21,7 @@
   case "boom": throw new IllegalStateException("Order " + ref + " is already closed");
   case "named boom": throw new IllegalStateException("Request " + request.getHeader("X-Request-ID") + ": order " + ref + " is already closed");
   case "nested": pay(ref);
-  case "type": throw new ClassCastException("class " + ref + " cannot be cast to class com.acme.shop.Item");
+  case "type": Integer.parseInt(ref);
   case "sql": throw new StockException("bad SQL grammar [SELECT id, total\n  FROM orders\n WHERE ref = '" + ref + "'\n\n ORDER BY total]", null);
   case "handled": log.log(Level.SEVERE, "Invoice " + ref + " could not be written", new java.io.IOException("disk quota exceeded")); break;
   case "brief": log.severe("Cart " + ref + " has no owner"); break;
