@@ -114,10 +114,10 @@ func (a *answer) ReadFrom(body io.Reader) (n int64, err error) {
 	for {
 		size, readErr := body.Read(buf[:])
 		if size > 0 {
-			if err := a.write(buf[:size], a.resp.ContentLength >= 0 && n+int64(size) >= a.resp.ContentLength); err != nil {
+			n += int64(size)
+			if err := a.write(buf[:size], n == a.resp.ContentLength && a.x.body.complete()); err != nil {
 				return n, err
 			}
-			n += int64(size)
 		}
 		switch readErr {
 		case nil:
@@ -134,6 +134,7 @@ func (a *answer) ReadFrom(body io.Reader) (n int64, err error) {
 // Write is for the few answers that are the proxy's own.
 func (a *answer) Write(p []byte) (int, error) { return len(p), a.write(p, false) }
 
+// write sends p. The HTTP server sends the last piece right away, unless it has to wait for the end of an upload.
 func (a *answer) write(p []byte, last bool) error {
 	a.page.add(p)
 	a.mu.Lock()

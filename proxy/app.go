@@ -110,7 +110,7 @@ func (a *app) transport(idle time.Duration) *http.Transport {
 		DisableKeepAlives:     idle <= 0,
 		IdleConnTimeout:       idle,
 		MaxIdleConnsPerHost:   1 << 12, // the idle timeout keeps it small
-		ExpectContinueTimeout: time.Second,
+		ExpectContinueTimeout: continueAfter,
 		ResponseHeaderTimeout: a.answerTimeout,
 		TLSHandshakeTimeout:   dialLimit,
 		Protocols:             new(http.Protocols),

@@ -92,10 +92,11 @@ func (x *exchange) release() {
 	if x.link.raw != nil {
 		x.link.raw.release(x)
 	}
-	if x.body != nil && !x.body.complete() {
-		x.body.seal()
+	if x.body == nil || x.body.complete() {
+		return
 	}
-	if x.body != nil && !x.body.complete() && x.answer.request.ProtoMajor == 1 {
+	x.body.seal()
+	if x.answer.request.ProtoMajor == 1 {
 		http.NewResponseController(x.answer.ResponseWriter).SetReadDeadline(time.Now().Add(lingering))
 	}
 }

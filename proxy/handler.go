@@ -103,7 +103,7 @@ func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, target strin
 	x.Client, _, _ = net.SplitHostPort(r.RemoteAddr)
 	p.identify(x, r.Header)
 	x.answer = answer{ResponseWriter: w, x: x, request: r}
-	x.trace = httptrace.ClientTrace{GotConn: x.gotConn, WroteRequest: x.wroteRequest, Got1xxResponse: x.answer.informational}
+	x.trace = httptrace.ClientTrace{GotConn: x.gotConn, WroteRequest: x.wroteRequest, Got100Continue: func() { x.body.agree() }, Got1xxResponse: x.answer.informational}
 	ctx, cancel := context.WithCancel(exchangeContext{p.base, x})
 	x.ctx, x.cancel = httptrace.WithClientTrace(ctx, &x.trace), cancel
 	return x

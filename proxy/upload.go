@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // upload is a request's body on its way to the app. It remembers how far it got: a request of which nothing was read may
@@ -18,7 +20,23 @@ type upload struct {
 	eof    bool
 	failed bool // the client's end broke off or was malformed
 	sealed bool
+
+	expects *expectation // nil where the client does not wait for 100 Continue
 }
+
+// An expectation is what a client has that wants to be asked for its body. http.Transport begins to read the body also
+// when the app has refused it, and reading is what asks the client.
+type expectation struct {
+	since  time.Time
+	agreed atomic.Bool   // the app has said 100
+	over   chan struct{} // closed when the exchange is over
+}
+
+// mayAsk says whether the app wants the body: it said so, or kept silent for the time after which RFC 9110, 10.1.1 lets a
+// client begin.
+func (e *expectation) mayAsk() bool { return e.agreed.Load() || time.Since(e.since) >= continueAfter }
+
+const continueAfter = time.Second
 
 var errSealed = errors.New("the exchange is over")
 
@@ -29,6 +47,9 @@ func newUpload(r *http.Request) *upload {
 	case r.ContentLength != 0:
 		u.body, u.eof = r.Body, false
 		r.Body = u
+		if hasToken(r.Header["Expect"], "100-continue") {
+			u.expects = &expectation{since: time.Now(), over: make(chan struct{})}
+		}
 	case r.ProtoMajor == 1:
 		// With no body at all it may. With this one it sends the same bytes, no length included, and may not.
 		r.Body, r.TransferEncoding = nothing{}, []string{"identity"}
@@ -41,6 +62,9 @@ func newUpload(r *http.Request) *upload {
 }
 
 func (u *upload) Read(p []byte) (int, error) {
+	if u.expects != nil && !u.expects.mayAsk() {
+		<-u.expects.over // an error would make the transport drop the app's answer
+	}
 	u.mu.Lock()
 	sealed := u.sealed
 	u.began = true
@@ -80,10 +104,20 @@ func (u *upload) broken() bool {
 	return u.failed
 }
 
+// seal ends the reading. It is called once.
 func (u *upload) seal() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.sealed = true
+	if u.expects != nil {
+		close(u.expects.over)
+	}
+}
+
+func (u *upload) agree() {
+	if u.expects != nil {
+		u.expects.agreed.Store(true)
+	}
 }
 
 // nothing is an empty body that http.Transport does not know as such.
