@@ -1,0 +1,122 @@
+package tail
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// checkGlob says whether a glob can be used.
+func checkGlob(g string) error {
+	if _, err := filepath.Match(g, ""); err != nil || g == "" {
+		return fmt.Errorf("logs: %q is no pattern for file names; it is to be like /var/log/app/*.log", g)
+	}
+	return nil
+}
+
+// A view is one look at some directories: each is read once, however many globs and files ask for it.
+type view struct {
+	names map[string][]string
+	errs  map[string]error
+}
+
+func newView() *view { return &view{names: map[string][]string{}, errs: map[string]error{}} }
+
+// list gives the names in a directory, in no order.
+func (v *view) list(dir string) []string {
+	if names, ok := v.names[dir]; ok {
+		return names
+	}
+	d, err := os.Open(dir)
+	if err == nil {
+		v.names[dir], err = d.Readdirnames(-1)
+		d.Close()
+	}
+	if err != nil {
+		v.names[dir], v.errs[dir] = nil, err
+	}
+	return v.names[dir]
+}
+
+// expand gives the paths that glob matches, and the directories in which a change could alter that.
+func (v *view) expand(glob string, path, dir func(string)) {
+	root, rest := "", filepath.Clean(glob)
+	if strings.HasPrefix(rest, "/") {
+		root, rest = "/", rest[1:]
+	}
+	v.walk(root, strings.Split(rest, "/"), path, dir)
+}
+
+func (v *view) walk(at string, parts []string, path, dir func(string)) {
+	part, rest := parts[0], parts[1:]
+	here := at
+	if here == "" {
+		here = "."
+	}
+	if !strings.ContainsAny(part, `*?[\`) {
+		p := filepath.Join(at, part)
+		i, err := stat(p)
+		switch {
+		case err == nil && len(rest) > 0 && i.dir:
+			v.walk(p, rest, path, dir)
+			return
+		case err == nil && len(rest) == 0:
+			path(p)
+		}
+		dir(here)
+		return
+	}
+	dir(here)
+	for _, name := range v.list(here) {
+		if ok, _ := filepath.Match(part, name); !ok || strings.HasPrefix(name, ".") && !strings.HasPrefix(part, ".") {
+			continue
+		}
+		p := filepath.Join(at, name)
+		if len(rest) == 0 {
+			path(p)
+		} else if i, err := stat(p); err == nil && i.dir {
+			v.walk(p, rest, path, dir)
+		}
+	}
+}
+
+// compressed says whether the name is that of a compressed file, which nobody appends to.
+func compressed(name string) bool {
+	switch filepath.Ext(name) {
+	case ".gz", ".bz2", ".xz", ".zst", ".zip", ".lz4", ".Z", ".lzma", ".7z", ".tgz":
+		return true
+	}
+	return false
+}
+
+// isRotation says whether name is one that a rotation gives to the file base: app.log.1, app.log-20261123,
+// app-2026-11-23.log, app.1.log, app.log.old.
+func isRotation(base, name string) bool {
+	if name == base {
+		return false
+	}
+	if rest, ok := strings.CutPrefix(name, base); ok {
+		return isStamp(rest)
+	}
+	ext := filepath.Ext(base)
+	rest, ok := strings.CutPrefix(name, strings.TrimSuffix(base, ext))
+	if !ok || ext == "" {
+		return false
+	}
+	rest, ok = strings.CutSuffix(rest, ext)
+	return ok && isStamp(rest)
+}
+
+// isStamp says whether s is a separator and a number, a date, or a word for old.
+func isStamp(s string) bool {
+	if s == "~" {
+		return true
+	}
+	s = strings.TrimLeft(s, "-._@")
+	switch s {
+	case "old", "bak", "prev", "previous", "backup", "last", "save":
+		return true
+	}
+	return s != "" && s[0] >= '0' && s[0] <= '9'
+}

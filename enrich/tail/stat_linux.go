@@ -1,0 +1,53 @@
+package tail
+
+import (
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// stat tells of the file behind path; symbolic links are followed.
+func stat(path string) (info, error) { return statx(unix.AT_FDCWD, path, 0) }
+
+// fstat tells of an open file.
+func fstat(f *os.File) (i info, err error) {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return info{}, err
+	}
+	if e := c.Control(func(fd uintptr) { i, err = statx(int(fd), "", unix.AT_EMPTY_PATH) }); e != nil {
+		return info{}, e
+	}
+	return i, err
+}
+
+// statx is one call for all of it; Go's own Stat has no birth.
+func statx(dir int, path string, flags int) (info, error) {
+	var s unix.Statx_t
+	const mask = unix.STATX_BASIC_STATS | unix.STATX_BTIME
+	if err := unix.Statx(dir, path, flags|unix.AT_STATX_SYNC_AS_STAT, mask, &s); err != nil {
+		return info{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	i := info{
+		key:      key{dev: unix.Mkdev(s.Dev_major, s.Dev_minor), ino: s.Ino},
+		size:     int64(s.Size),
+		modified: nanos(s.Mtime),
+		links:    uint64(s.Nlink),
+		regular:  s.Mode&unix.S_IFMT == unix.S_IFREG,
+		pipe:     s.Mode&unix.S_IFMT == unix.S_IFIFO,
+		dir:      s.Mode&unix.S_IFMT == unix.S_IFDIR,
+	}
+	if s.Mask&unix.STATX_BTIME != 0 {
+		i.key.born = nanos(s.Btime)
+	}
+	return i, nil
+}
+
+func nanos(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec) }
+
+// data gives the first offset from on at which a sparse file has data; ok is false where the rest is one hole.
+func data(f *os.File, from int64) (at int64, ok bool) {
+	at, err := f.Seek(from, unix.SEEK_DATA)
+	return at, err == nil
+}

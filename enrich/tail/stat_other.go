@@ -1,0 +1,40 @@
+//go:build unix && !linux
+
+package tail
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+func stat(path string) (info, error) {
+	i, err := os.Stat(path)
+	if err != nil {
+		return info{}, err
+	}
+	return fromInfo(i), nil
+}
+
+func fstat(f *os.File) (info, error) {
+	i, err := f.Stat()
+	if err != nil {
+		return info{}, err
+	}
+	return fromInfo(i), nil
+}
+
+func fromInfo(i fs.FileInfo) info {
+	s := i.Sys().(*syscall.Stat_t)
+	return info{
+		key:      key{dev: uint64(s.Dev), ino: uint64(s.Ino)},
+		size:     i.Size(),
+		modified: i.ModTime().UnixNano(),
+		links:    uint64(s.Nlink),
+		regular:  i.Mode().IsRegular(),
+		pipe:     i.Mode()&fs.ModeNamedPipe != 0,
+		dir:      i.IsDir(),
+	}
+}
+
+func data(_ *os.File, from int64) (int64, bool) { return from, true }

@@ -1,0 +1,297 @@
+// Package tail turns log files that others write, rotate and truncate into one resumable stream of blocks.
+//
+// # What is promised
+//
+// Every byte that a process writes to a matched file is handed out once, in the file's order, as long as it can still be
+// read somewhere: in the file, in the file after it was renamed, or in the copy that was made before it was truncated.
+// What cannot be read any more is counted and named. After a crash, what was not decided at the last checkpoint comes
+// again; what was decided then does not.
+//
+// # What is not
+//
+// A file that is created and deleted between two looks (some 20 ms with inotify, a second without) was never seen. A file
+// that is overwritten in place with the bytes that stood there before is not seen to have changed. What a plain truncation
+// cuts off before it was read is lost for everyone.
+package tail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+)
+
+// From says where a file is begun that no checkpoint knows.
+type From int
+
+const (
+	// Auto begins files that are there at the first start at their end, and files that appear later at their beginning.
+	Auto From = iota
+	// Beginning reads every file from its first byte.
+	Beginning
+	// End begins every file at its end, except for one that takes the place of a file that was rotated away.
+	End
+)
+
+// Standard is the glob that stands for standard input.
+const Standard = "-"
+
+const (
+	// halfLine is how long a line without an end waits for it. Applications flush halves of lines seconds apart.
+	halfLine = 5 * time.Second
+	// quietRotated is how long a file that was rotated away must be silent before it counts as complete: some apps are
+	// told of a rotation much later, and write to the old file until then.
+	quietRotated = 30 * time.Second
+	// quietDeleted is the same for a file that has no name any more. It is shorter since the open file keeps the disk full.
+	quietDeleted = 5 * time.Second
+	// saveEvery is the shortest time between two writes of the checkpoint.
+	saveEvery = time.Second
+)
+
+// Config is what a Tailer needs.
+type Config struct {
+	// Globs name the files, in the syntax of path/filepath.Match. "-" is standard input.
+	Globs []string
+	// From says where a file is begun that no checkpoint knows.
+	From From
+	// Checkpoint is the path of the checkpoint; "" keeps none.
+	Checkpoint string
+	Log        *zap.Logger           // nil: silent
+	Registerer prometheus.Registerer // nil: the counts are kept to ourselves
+
+	block    int  // the longest line and block in bytes; 0: maxBlock
+	noNotify bool // behave as on a file system without inotify
+	stdin    *os.File
+}
+
+// A Tailer follows files. One that was stopped is not started again: make a new one, which begins where it ended.
+type Tailer struct {
+	config  Config
+	log     *zap.Logger
+	metrics *metrics
+	first   bool // no checkpoint was found: nothing is known of any file
+	started time.Time
+
+	mu      sync.Mutex // guards what follows, and what File says that it guards
+	files   []*File    // oldest first
+	byKey   map[key]*File
+	seen    map[key]time.Time // when each file of the directories that is not ours was first seen
+	said    map[string]string // problems that are not over, so that each is said once
+	delayed map[key]delay     // files that look like a copy of ours, until that is sure
+	looked  time.Time         // when the last look began, by the clock that stamps files
+	dirs    []string          // directories in which a change may concern us
+	active  time.Time         // when something was read last
+	buf     []byte
+
+	bell    chan struct{} // something may be there to read
+	changed chan struct{} // the checkpoint on disk is out of date
+	saving  sync.Mutex    // one writer of the checkpoint at a time
+	saved   []byte
+}
+
+// New gives a tailer that begins where the checkpoint says. A checkpoint that is damaged is replaced by the one before it;
+// where that is no use either, the files begin as if there had been none, and the log says so.
+func New(c Config) (*Tailer, error) {
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	if c.block == 0 {
+		c.block = maxBlock
+	}
+	if c.stdin == nil {
+		c.stdin = os.Stdin
+	}
+	for _, g := range c.Globs {
+		if err := checkGlob(g); err != nil {
+			return nil, err
+		}
+	}
+	t := &Tailer{
+		config:  c,
+		log:     c.Log,
+		metrics: newMetrics(c.Registerer),
+		started: time.Now(),
+		byKey:   map[key]*File{},
+		seen:    map[key]time.Time{},
+		said:    map[string]string{},
+		delayed: map[key]delay{},
+		bell:    make(chan struct{}, 1),
+		changed: make(chan struct{}, 1),
+	}
+	return t, t.restore()
+}
+
+// Run reads until ctx is done, and hands each block to handle: one at a time, from the goroutine that called Run. A block
+// is decided once handle has returned nil, except for what it holds. While handle waits nothing is read, so that the
+// pressure ends at the files; rotations are noticed all the same. When ctx is done the files are read once more to the
+// end that they have then, and the checkpoint is written. An error of handle ends Run and is returned as it is.
+func (t *Tailer) Run(ctx context.Context, handle func(*Block) error) error {
+	t.look(time.Now())
+	if err := t.Checkpoint(); err != nil {
+		t.say("checkpoint", err)
+	}
+	err := t.follow(ctx, handle)
+	if err == nil {
+		err = t.finish(time.Now(), handle)
+	}
+	return errors.Join(err, t.Checkpoint())
+}
+
+// follow reads until ctx is done.
+func (t *Tailer) follow(ctx context.Context, handle func(*Block) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	defer cancel()
+	streams := t.openStreams(ctx, &helpers)
+	helpers.Go(func() { t.watch(ctx) })
+	helpers.Go(func() { t.save(ctx) })
+	for {
+		busy, err := t.round(ctx, time.Now(), handle)
+		if err != nil {
+			return err
+		}
+		if busy {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return t.drain(streams, handle)
+		case p := <-streams:
+			if err := t.stream(p, handle); err != nil {
+				return err
+			}
+		case <-t.bell:
+		}
+	}
+}
+
+// round gives every file that may have something one block, so that none starves, and says whether there may be more.
+func (t *Tailer) round(ctx context.Context, now time.Time, handle func(*Block) error) (busy bool, err error) {
+	for _, f := range t.waiting(now) {
+		if ctx.Err() != nil {
+			return false, nil
+		}
+		more, err := t.step(f, now, false, handle)
+		if err != nil {
+			return false, err
+		}
+		busy = busy || more
+	}
+	if !busy {
+		t.rest(now)
+	}
+	return busy, nil
+}
+
+// waiting are the files that have something to read, or something due.
+func (t *Tailer) waiting(now time.Time) []*File {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var files []*File
+	for _, f := range t.files {
+		if f.dirty || !f.due.IsZero() && !now.Before(f.due) {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
+// step reads one block of f and hands it out.
+func (t *Tailer) step(f *File, now time.Time, final bool, handle func(*Block) error) (more bool, err error) {
+	t.mu.Lock()
+	b, more := t.next(f, now, final)
+	t.mu.Unlock()
+	if b == nil {
+		return more, nil
+	}
+	if err := handle(b); err != nil {
+		return false, err
+	}
+	t.mu.Lock()
+	f.handled(b)
+	t.active = now
+	t.mu.Unlock()
+	t.touch()
+	return true, nil
+}
+
+// finish reads every file to the end that it has now.
+func (t *Tailer) finish(now time.Time, handle func(*Block) error) error {
+	t.look(now)
+	t.mu.Lock()
+	files := append([]*File(nil), t.files...)
+	for _, f := range files {
+		f.dirty = true
+		f.limit = f.length()
+	}
+	t.mu.Unlock()
+	for len(files) > 0 {
+		var left []*File
+		for _, f := range files {
+			more, err := t.step(f, now, true, handle)
+			if err != nil {
+				return err
+			}
+			if more {
+				left = append(left, f)
+			}
+		}
+		files = left
+	}
+	return nil
+}
+
+// rest gives back the memory that reading took.
+func (t *Tailer) rest(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now.Sub(t.active) > time.Second {
+		t.buf = nil
+	}
+}
+
+// Close closes the files. Blocks, holds and the checkpoint outlive Run; after Close no file can be read.
+func (t *Tailer) Close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range t.files {
+		f.close()
+	}
+}
+
+// ring says that there may be something to read.
+func (t *Tailer) ring() { poke(t.bell) }
+
+// touch says that the checkpoint on disk is out of date.
+func (t *Tailer) touch() { poke(t.changed) }
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// say logs a problem once, until it changes or is over.
+func (t *Tailer) say(about string, err error) {
+	text := fmt.Sprint(err)
+	if t.said[about] == text {
+		return
+	}
+	t.said[about] = text
+	t.log.Warn("a log cannot be followed for now; it is tried again every second", zap.String("path", about), zap.Error(err))
+}
+
+// over says that a problem is gone.
+func (t *Tailer) over(about string) {
+	if _, ok := t.said[about]; ok {
+		delete(t.said, about)
+		t.log.Info("a log can be followed again", zap.String("path", about))
+	}
+}

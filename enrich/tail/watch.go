@@ -1,0 +1,193 @@
+package tail
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"go.uber.org/zap"
+)
+
+const (
+	// pace is the shortest time between two readings of a file that is written all the time. What costs is each wake-up,
+	// not the reading.
+	pace = 15 * time.Millisecond
+	// poll is how often the directories are looked at although nothing was heard of them.
+	poll = time.Second
+	// pollBusy is the same without inotify, while something is being written.
+	pollBusy = 100 * time.Millisecond
+)
+
+// A watcher hears of changes in directories, or polls where it cannot.
+type watcher struct {
+	t       *Tailer
+	notify  *fsnotify.Watcher // nil: only polls
+	watched map[string]key
+	deaf    bool // some directory cannot be watched
+}
+
+// watch looks and rings until ctx is done.
+func (t *Tailer) watch(ctx context.Context) {
+	w := t.newWatcher()
+	defer w.close()
+	timer := time.NewTimer(poll)
+	defer timer.Stop()
+	w.sync()
+	t.look(time.Now())
+	t.ring()
+	for {
+		moved := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			moved = true
+		case e := <-w.events():
+			moved = w.heard(e)
+		case err := <-w.errors():
+			w.failed(err)
+			moved = true
+		}
+		if w.rest() || moved {
+			t.look(time.Now())
+			w.sync()
+		}
+		t.ring()
+		timer.Reset(w.interval())
+		if !pause(ctx, pace) {
+			return
+		}
+	}
+}
+
+// pause waits, and says whether ctx is still alive.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+func (t *Tailer) newWatcher() *watcher {
+	w := &watcher{t: t, watched: map[string]key{}}
+	if t.config.noNotify {
+		return w
+	}
+	n, err := fsnotify.NewWatcher()
+	if err != nil {
+		w.failed(err)
+		return w
+	}
+	w.notify = n
+	return w
+}
+
+func (w *watcher) close() {
+	if w.notify != nil {
+		w.notify.Close()
+	}
+}
+
+func (w *watcher) events() <-chan fsnotify.Event {
+	if w.notify == nil {
+		return nil
+	}
+	return w.notify.Events
+}
+
+func (w *watcher) errors() <-chan error {
+	if w.notify == nil {
+		return nil
+	}
+	return w.notify.Errors
+}
+
+// failed says that events were lost, or will not come.
+func (w *watcher) failed(err error) {
+	w.t.metrics.overflow.Inc()
+	w.t.log.Warn("file events are missing; the logs are polled, so that errors arrive up to a second later", zap.Error(err))
+}
+
+// rest takes the events that wait, and says whether one of them asks for a look.
+func (w *watcher) rest() (moved bool) {
+	for {
+		select {
+		case e := <-w.events():
+			moved = w.heard(e) || moved
+		default:
+			return moved
+		}
+	}
+}
+
+// heard takes an event, and says whether it asks for a look: a file was made, removed or renamed, or may be read now.
+func (w *watcher) heard(e fsnotify.Event) (moved bool) {
+	if e.Op&^fsnotify.Write != 0 {
+		return true
+	}
+	w.t.written(e.Name)
+	return false
+}
+
+// written notes that a file was written to.
+func (t *Tailer) written(path string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range t.files {
+		if f.name == path {
+			f.dirty = true
+		}
+	}
+}
+
+// sync watches the directories of the last look.
+func (w *watcher) sync() {
+	if w.notify == nil {
+		return
+	}
+	w.t.mu.Lock()
+	dirs := slices.Clone(w.t.dirs)
+	w.t.mu.Unlock()
+	w.deaf = false
+	for _, dir := range dirs {
+		w.add(dir)
+	}
+	for dir := range w.watched {
+		if !slices.Contains(dirs, dir) {
+			w.notify.Remove(dir)
+			delete(w.watched, dir)
+		}
+	}
+}
+
+// add watches a directory, again if another one has its name now.
+func (w *watcher) add(dir string) {
+	i, err := stat(dir)
+	if err != nil || w.watched[dir] == i.key {
+		return
+	}
+	if _, ok := w.watched[dir]; ok {
+		w.notify.Remove(dir)
+	}
+	if err := w.notify.Add(dir); err != nil {
+		w.deaf = true
+		w.t.mu.Lock()
+		w.t.say(dir, err)
+		w.t.mu.Unlock()
+		return
+	}
+	w.watched[dir] = i.key
+}
+
+// interval is when to look next although nothing was heard.
+func (w *watcher) interval() time.Duration {
+	w.t.mu.Lock()
+	defer w.t.mu.Unlock()
+	if (w.notify == nil || w.deaf) && time.Since(w.t.active) < 5*time.Second {
+		return pollBusy
+	}
+	return poll
+}
