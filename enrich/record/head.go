@@ -313,6 +313,11 @@ func levelAfter(b []byte, i int) (sev Severity, ok bool, message int, wrapper bo
 		if ok { // brackets may follow a level; the first word begins the message
 			return sev, true, start, wrapper
 		}
+		if words == 0 {
+			if s, isPhrase := phraseAt(b[start:]); isPhrase {
+				return s, true, start, false
+			}
+		}
 		word := b[start:i]
 		next := byte('\n')
 		if i < len(b) {
@@ -445,10 +450,8 @@ func messageLevel(b []byte) (Severity, bool) {
 	if len(b) > 80 {
 		b = b[:80]
 	}
-	for _, phrase := range phrases {
-		if hasFold(b, 0, phrase.text) {
-			return phrase.sev, true
-		}
+	if s, ok := phraseAt(b); ok {
+		return s, true
 	}
 	if len(b) > 2 && b[0] == '[' {
 		if in, end := bracketed(b, 0); end > 0 {
@@ -473,6 +476,15 @@ func messageLevel(b []byte) (Severity, bool) {
 		return s, allUpper(b[:end]) || coreLevel(b[:end]) || s >= Error && end > 4
 	case allUpper(b[:end]) && coreLevel(b[:end]) && has(" \t", b[end]):
 		return s, true
+	}
+	return 0, false
+}
+
+func phraseAt(b []byte) (Severity, bool) {
+	for _, phrase := range phrases {
+		if hasFold(b, 0, phrase.text) {
+			return phrase.sev, true
+		}
 	}
 	return 0, false
 }

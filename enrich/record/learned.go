@@ -8,17 +8,15 @@ import (
 
 // learned is what a file has shown of itself.
 type learned struct {
-	Wrap      wrapping
-	WrapKnown bool
-	Seen      int // bytes read line by line, up to learnBytes
-	Shapes    []shape
-	Objects   int // JSON lines
-	Mixed     int // records without a head beside those with one
-	Indented  int // traces that begin indented under their head, less those that begin flush
-	Flush     int
-	Offset    int // seconds east of UTC of stamps without a zone
-	Votes     int
-	DayFirst  int // days over 12 where a day stands first, less those where the month does
+	Seen     int // bytes read line by line, up to learnBytes
+	Shapes   []shape
+	Objects  int // JSON lines
+	Mixed    int // records without a head beside those with one
+	Indented int // traces that begin indented under their head, less those that begin flush
+	Flush    int
+	Offset   int // seconds east of UTC of stamps without a zone
+	Votes    int
+	DayFirst int // days over 12 where a day stands first, less those where the month does
 }
 
 // shape counts the heads of one logger.

@@ -145,15 +145,17 @@ func (r *open) goesOn(b []byte, c class, lang language) bool {
 func (r *open) startGoesOn(b []byte, lang language) bool {
 	switch {
 	case r.language == noLanguage: // a message, then Python's trace
-		return (lang == python || r.head.level && r.head.sev >= Warning) && r.lines == 1 && r.blanks == 0
+		return (lang == python || r.head.level && r.head.sev >= Warning && lang != php) && r.lines == 1 && r.blanks == 0
 	case r.language == node || r.language == dart && r.frames == 0:
 		return true
 	case r.language == golang && lang == golang:
-		return r.frames == 0 && bytes.HasPrefix(b, []byte("panic: "))
+		return r.frames == 0 && bytes.HasPrefix(bytes.TrimLeft(b, "\t"), []byte("panic: "))
 	case r.language == python:
 		return bytes.HasPrefix(r.lastLine(), []byte("During handling")) || bytes.HasPrefix(r.lastLine(), []byte("The above exception"))
 	case r.language == java && r.frames == 0:
-		return bytes.HasSuffix(r.lastLine(), []byte("nested exception is:"))
+		return lang == python || bytes.HasSuffix(r.lastLine(), []byte("nested exception is:"))
+	case r.language == ruby: // the cause, or the trace of a thread that ended
+		return lang == ruby && r.blanks == 0
 	case r.language == rust:
 		return r.frames == 0 && lang != rust
 	}
@@ -181,15 +183,19 @@ func (r *open) plainGoesOn(b []byte) bool {
 		return r.lines == 1
 	case r.language == java || r.language == dart:
 		return r.frames == 0 && r.lines < 40
-	case r.language == ruby:
-		return r.frames == 0 && r.blanks == 0 && r.lines < 20
+	case r.language == ruby || r.language == php:
+		return r.frames == 0 && r.lines < 40
 	}
 	return false
 }
 
 // guessing says whether plain lines are held only in the hope of a frame.
 func (r *open) guessing() bool {
-	return (r.language == java || r.language == dart || r.language == golang) && r.frames == 0
+	switch r.language {
+	case java, dart, golang, ruby, php:
+		return r.frames == 0
+	}
+	return false
 }
 
 // look takes in what a line tells of how the record goes on. It is called before the line is added.
@@ -205,7 +211,11 @@ func (r *open) look(b []byte, c class, lang language) {
 		if r.language = lang; lang == python {
 			r.done = false
 		}
-		r.depth = 0
+		r.depth, r.guess = 0, 0
+	case indent:
+		if len(bytes.Trim(b, " \t^~")) == 0 { // what points at the source line above it
+			r.guess = 0
+		}
 	case frame:
 		if r.frames++; r.trace == 0 {
 			r.trace = len(r.parts)
@@ -233,7 +243,7 @@ func (r *open) look(b []byte, c class, lang language) {
 	case r.language == python && r.done && c == plain:
 		r.depth = max(0, balance(b))
 	}
-	if r.guess == 0 && c == plain && r.guessing() && r.lines > 0 {
+	if r.guess == 0 && c == plain && r.kind == unheaded && r.guessing() && r.lines > 0 {
 		r.guess = len(r.parts)
 	}
 }

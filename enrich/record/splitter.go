@@ -9,8 +9,6 @@ import (
 type Splitter struct {
 	options Options
 	learned learned
-	wrap    wrapping
-	known   bool // wrap was decided
 	streams [2]stream
 	next    int64 // the offset behind what was fed
 	number  int64 // of the next line
@@ -33,7 +31,6 @@ type stream struct {
 func New(options Options, learned []byte) *Splitter {
 	s := &Splitter{options: options}
 	s.learned.decode(learned)
-	s.wrap, s.known = s.learned.Wrap, s.learned.WrapKnown
 	return s
 }
 
@@ -43,7 +40,6 @@ func (s *Splitter) Continued() int64 { return s.continued }
 // Learned is what is known of the file, in at most 4 KiB, for a checkpoint: a second reading from a record's start
 // that begins with it cuts the same records.
 func (s *Splitter) Learned() []byte {
-	s.learned.Wrap, s.learned.WrapKnown = s.wrap, s.known
 	return s.learned.encode()
 }
 
@@ -77,24 +73,11 @@ func (s *Splitter) Feed(offset int64, data []byte, arrived time.Time, emit func(
 		s.close(true)
 		s.midline = false
 	}
-	if !s.known {
-		s.recognise(data)
-	}
 	f := feed{s: s, data: data, at: offset, candidate: -2}
 	f.run()
 	s.next = offset + int64(len(data))
 	s.midline = data[len(data)-1] != '\n'
 	s.emit = nil
-}
-
-// recognise decides by the file's first lines whether a container runtime wrote it.
-func (s *Splitter) recognise(data []byte) {
-	for line := range bytes.Lines(data) {
-		if len(line) > 1 {
-			s.wrap, s.known = wrappingOf(bytes.TrimRight(line, "\r\n")), true
-			return
-		}
-	}
 }
 
 // Flush closes what is open: after 300 ms of silence behind a line end, at rotation, at the end.
@@ -269,14 +252,7 @@ func (s *Splitter) tail(l line) {
 
 func (s *Splitter) unwrap(l line) {
 	st := &s.streams[0]
-	var p piece
-	ok := false
-	switch s.wrap {
-	case cri:
-		p, ok = unwrapCRI(l.text)
-	case docker:
-		p, ok = unwrapDocker(l.text)
-	}
+	p, ok := unwrap(l.text)
 	if !ok {
 		l.text = stripColour(l.text)
 		s.take(st, l)
@@ -312,15 +288,8 @@ func (s *Splitter) endPartial(st *stream) {
 // surelyBegins says whether a line begins a record whatever stands before it.
 func (s *Splitter) surelyBegins(b []byte) bool {
 	b = bytes.TrimSuffix(b, []byte{'\r'})
-	switch s.wrap {
-	case cri:
-		if p, ok := unwrapCRI(b); ok {
-			b = p.text
-		}
-	case docker:
-		if p, ok := unwrapDocker(b); ok {
-			b = p.text
-		}
+	if p, ok := unwrap(b); ok {
+		b = p.text
 	}
 	if b = stripColour(b); len(b) == 0 || isSpace(b[0]) {
 		return false
@@ -329,7 +298,7 @@ func (s *Splitter) surelyBegins(b []byte) bool {
 		return true
 	}
 	h := parseHead(b)
-	return h.some() && s.learned.begins(&h) && !(h.writer != "" && tracesOn(b[min(h.message, len(b)):]))
+	return h.some() && s.learned.begins(&h) && (!h.stampless() || s.learned.count(h.shape) >= established) && !(h.writer != "" && tracesOn(b[min(h.message, len(b)):]))
 }
 
 // tracesOn says whether a message that stands behind a head of its own only goes on with the writer's stack trace.
@@ -365,7 +334,7 @@ func (s *Splitter) take(st *stream, l line) {
 	h := s.headOf(l.text)
 	if h.some() {
 		s.learned.see(&h)
-		if (!h.stampless() || c != starts && (r == nil || r.kind != stamped || s.learned.mixed())) && s.learned.begins(&h) {
+		if (!h.stampless() || c == plain && (r == nil || r.mayEndAtLevel(&s.learned))) && s.learned.begins(&h) {
 			s.takeHead(st, l, h)
 			return
 		}
@@ -375,6 +344,11 @@ func (s *Splitter) take(st *stream, l line) {
 		return
 	}
 	s.takeRest(st, r, l, c, lang)
+}
+
+// mayEndAtLevel says whether a line that only begins with a level can begin the next record.
+func (r *open) mayEndAtLevel(m *learned) bool {
+	return r.kind != stamped && !(r.guessing() && r.lines < 40) || m.mixed()
 }
 
 func (h *head) stampless() bool { return h.stamp.kind == "" && !h.strong }
@@ -514,7 +488,7 @@ func (s *Splitter) takeRest(st *stream, r *open, l line, c class, lang language)
 			s.splitOff(st, r, at, l, c, lang)
 			return
 		}
-	case !r.goesOn(l.text, c, lang):
+	case !r.goesOn(l.text, c, lang) && !((c == plain || c == indent) && s.learned.json() && r.trace > 0 && r.blanks < 2 && r.lines < maxParts):
 		s.replay(st, r, l)
 		return
 	}

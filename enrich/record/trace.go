@@ -28,6 +28,7 @@ const (
 	ruby
 	rust
 	dart
+	perl
 	node // Node's file:line before an uncaught exception
 )
 
@@ -54,6 +55,8 @@ func classifyIndented(text []byte) (class, language) {
 		return frame, ruby
 	case bytes.HasPrefix(text, []byte("panic: ")):
 		return starts, golang
+	case bytes.Contains(text, []byte(" called at ")):
+		return frame, perl
 	case bytes.HasPrefix(text, []byte("+ Exception Group Traceback")):
 		return starts, python
 	}
@@ -73,7 +76,9 @@ type mark struct {
 
 var marks = []mark{
 	{"Traceback (most recent call last)", starts, python},
-	{"Exception in thread ", starts, java}, {"Exception in callback ", starts, python},
+	{"Exception in thread ", starts, java}, {"Exception in callback ", starts, java},
+	{"Task exception was never retrieved", starts, java}, {"Future exception was never retrieved", starts, java},
+	{"Exception ignored in", starts, java}, {"#<Thread:", starts, ruby},
 	{"Caused by: ", frame, java}, {"Suppressed: ", frame, java}, {"Wrapped by: ", frame, java}, {"nested exception is: ", frame, java},
 	{"---> ", frame, java}, {"--- End of ", frame, java}, {"at ", frame, java},
 	{"During handling of the above exception", frame, python}, {"The above exception was the direct cause", frame, python},

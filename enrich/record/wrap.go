@@ -4,26 +4,6 @@ import (
 	"bytes"
 )
 
-// wrapping is what a container runtime puts around each line.
-type wrapping byte
-
-const (
-	bare   wrapping = iota
-	cri             // time stream P|F text
-	docker          // {"log":"text\n","stream":"stdout","time":"..."}
-)
-
-// wrappingOf recognises the runtime by a line.
-func wrappingOf(line []byte) wrapping {
-	if _, ok := unwrapCRI(line); ok {
-		return cri
-	}
-	if _, ok := unwrapDocker(line); ok {
-		return docker
-	}
-	return bare
-}
-
 // A piece is what a runtime wrapped: a line, or a part of one that was too long.
 type piece struct {
 	text    []byte
@@ -31,10 +11,23 @@ type piece struct {
 	partial bool // the rest of the line follows in the stream's next piece
 }
 
+// unwrap takes off what a container runtime put around a line: each line says for itself whether one did.
+func unwrap(line []byte) (p piece, ok bool) {
+	switch {
+	case len(line) < 20:
+		return p, false
+	case line[0] == '{':
+		return unwrapDocker(line)
+	case isDigit(line[0]):
+		return unwrapCRI(line)
+	}
+	return p, false
+}
+
 // unwrapCRI reads the format of containerd and CRI-O:
 // https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md
 func unwrapCRI(line []byte) (p piece, ok bool) {
-	if len(line) < 20 || !isDigit(line[0]) || line[4] != '-' || line[10] != 'T' {
+	if line[4] != '-' || line[10] != 'T' {
 		return p, false
 	}
 	at := bytes.IndexByte(line, ' ')
