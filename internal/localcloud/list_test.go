@@ -238,9 +238,16 @@ func TestLabelsAreFoundByIndex(t *testing.T) {
 func TestTheOldestGoWhenTheMemoryIsFull(t *testing.T) {
 	c := start(t, localcloud.Config{Now: atNoon, MaxBytes: 200_000})
 	entries := numbered(1000)
+	for _, e := range entries {
+		labelled("k", "v")(e)
+	}
 	c.write(t, entries[500:]...)
+	c.ids(t, `labels.k="v"`)     // makes the index
 	c.write(t, entries[:500]...) // older, though they came later
 	got := c.ids(t, "")
+	if diff := cmp.Diff(got, c.ids(t, `labels.k="v"`)); diff != "" {
+		t.Error(diff)
+	}
 	if len(got) < 300 || len(got) > 500 {
 		t.Fatalf("%d entries are left", len(got))
 	}

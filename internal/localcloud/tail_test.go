@@ -1,6 +1,7 @@
 package localcloud_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"testing"
@@ -17,7 +18,12 @@ import (
 // tail opens a session that answers without waiting for late entries.
 func (c *cloud) tail(t *testing.T, filter string) loggingpb.LoggingServiceV2_TailLogEntriesClient {
 	t.Helper()
-	stream, err := c.TailLogEntries(t.Context())
+	return c.tailUntil(t.Context(), t, filter)
+}
+
+func (c *cloud) tailUntil(ctx context.Context, t *testing.T, filter string) loggingpb.LoggingServiceV2_TailLogEntriesClient {
+	t.Helper()
+	stream, err := c.TailLogEntries(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +35,7 @@ func (c *cloud) tail(t *testing.T, filter string) loggingpb.LoggingServiceV2_Tai
 }
 
 // open writes probes until the session hands one on: from then on it follows
-// every write. It returns a channel of all later ids.
+// every write. It returns a channel of all later ids, nil if the session ended.
 func (c *cloud) open(t *testing.T, stream loggingpb.LoggingServiceV2_TailLogEntriesClient) <-chan string {
 	t.Helper()
 	ids := make(chan string, 10_000)
@@ -49,8 +55,12 @@ func (c *cloud) open(t *testing.T, stream loggingpb.LoggingServiceV2_TailLogEntr
 		last := fmt.Sprint("probe ", i)
 		c.write(t, entry(last, noon, labelled("probe", "yes")))
 		select {
-		case id := <-ids:
-			for ; id != last; id = <-ids {
+		case id, ok := <-ids:
+			for ok && id != last {
+				id, ok = <-ids
+			}
+			if !ok {
+				return nil
 			}
 			return ids
 		default:
@@ -113,10 +123,15 @@ func TestTailRefusesWhatTheAPIRefuses(t *testing.T) {
 
 func TestTenTailsAreTheLimit(t *testing.T) {
 	c := start(t, localcloud.Config{Now: atNoon})
-	for range 10 {
+	ctx, leave := context.WithCancel(t.Context())
+	c.open(t, c.tailUntil(ctx, t, ""))
+	for range 9 {
 		c.open(t, c.tail(t, ""))
 	}
 	if _, err := c.tail(t, "").Recv(); status.Code(err) != codes.ResourceExhausted {
 		t.Error(err)
+	}
+	leave() // and as soon as the server knows, there is room for another
+	for c.open(t, c.tail(t, "")) == nil {
 	}
 }
