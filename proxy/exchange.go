@@ -79,8 +79,8 @@ func (x *exchange) serve(r *http.Request) {
 
 // finish runs also where the answer broke off with a panic, which the HTTP server turns into a cut connection.
 func (x *exchange) finish() {
-	x.release()
 	x.answer.close()
+	x.release()
 	x.IDs = x.answer.page.ids(x.IDs)
 	x.End = time.Now()
 	x.proxy.metrics.done(x)
@@ -89,8 +89,11 @@ func (x *exchange) finish() {
 
 // release leaves the connections as the next exchange may have them.
 func (x *exchange) release() {
-	if x.link.raw != nil {
-		x.link.raw.release(x)
+	x.mu.Lock()
+	raw := x.link.raw
+	x.mu.Unlock()
+	if raw != nil {
+		raw.release(x)
 	}
 	if x.body == nil || x.body.complete() {
 		return
@@ -174,7 +177,9 @@ func (x *exchange) send(r *http.Request) (resp *http.Response, err error) {
 }
 
 func (x *exchange) unsent() bool {
+	x.mu.Lock()
 	l := x.link
+	x.mu.Unlock()
 	return x.ctx.Err() == nil && l.raw != nil && l.reused && l.raw.written.Load() == l.written && x.body.untouched()
 }
 

@@ -93,6 +93,8 @@ func echo(r request) string {
 
 // requests are those that came to a serving app.
 type requests struct {
+	answer func(request) string
+
 	mu   sync.Mutex
 	came []request
 }
@@ -123,7 +125,7 @@ const answerAtHead = 1 // answer before the body is read, and read no body
 
 // serve makes the app answer whatever comes; "" closes the connection instead.
 func (s *stage) serve(answer func(request) string, how int) *requests {
-	came := &requests{}
+	came := &requests{answer: answer}
 	go func() {
 		for {
 			conn, err := s.listener.Accept()
@@ -131,13 +133,13 @@ func (s *stage) serve(answer func(request) string, how int) *requests {
 				return
 			}
 			s.t.Cleanup(func() { conn.Close() })
-			go serveConn(newWire(conn, "app"), func(r request) string { came.add(r); return answer(r) }, how)
+			go came.serve(newWire(conn, "app"), how)
 		}
 	}()
 	return came
 }
 
-func serveConn(w *wire, answer func(request) string, how int) {
+func (r *requests) serve(w *wire, how int) {
 	defer w.Close()
 	defer func() {
 		if v := recover(); v != nil {
@@ -147,11 +149,12 @@ func serveConn(w *wire, answer func(request) string, how int) {
 		}
 	}()
 	for {
-		r := request{head: w.head()}
+		q := request{head: w.head()}
+		r.add(q)
 		if how != answerAtHead {
-			r.body, _ = w.body(r.head)
+			q.body, _ = w.body(q.head)
 		}
-		text := answer(r)
+		text := r.answer(q)
 		if text == "" {
 			return
 		}

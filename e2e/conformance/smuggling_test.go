@@ -49,7 +49,7 @@ func smugglingCases() (cases []behaviour) {
 	return append(cases, behaviour{"smuggling: equal lengths are one", func(s *stage) {
 		client := s.client()
 		client.say("POST / HTTP/1.1\nHost: a\nContent-Length: 2\nContent-Length: 2\n\nok")
-		if h := client.maybe(s, "2"); h != nil {
+		if h := client.maybe(s); h != nil {
 			h.want("Content-Length", "2")
 		}
 	}})
@@ -79,7 +79,7 @@ func smuggle(s *stage, text string) {
 			failf("the app got the hidden request first")
 		}
 		for _, f := range r.fields {
-			if strings.ContainsAny(f.name+f.value, "\x00\r\v ") && strings.ContainsAny(f.name, " \x00") || strings.ContainsAny(f.value, "\x00\r") {
+			if f.name == "" || strings.ContainsAny(f.name, " \t\x00") || strings.ContainsAny(f.value, "\x00\r\v") {
 				failf("the app got the line %q", f.name+": "+f.value)
 			}
 		}
@@ -87,7 +87,7 @@ func smuggle(s *stage, text string) {
 }
 
 // maybe is the head that the app gets, or nil where the proxy refused.
-func (w *wire) maybe(s *stage, _ string) *head {
+func (w *wire) maybe(s *stage) *head {
 	came := make(chan head, 1)
 	go func() {
 		defer func() { recover() }()

@@ -34,7 +34,7 @@ func (b behaviour) try(t testing.TB, s subject) (remark string) {
 		switch v := recover().(type) {
 		case nil:
 		case failure:
-			remark = string(v)
+			remark = clip(string(v))
 		default:
 			panic(v)
 		}
