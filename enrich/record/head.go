@@ -19,6 +19,7 @@ type head struct {
 	format string
 	// wrapper is set where the level is that of a program around the app, which looks at nothing that the app writes.
 	wrapper bool
+	perLine bool   // every line of what the app writes gets a head of its own
 	writer  string // the process and thread where each line has its own head; "" elsewhere
 }
 
@@ -245,7 +246,7 @@ func (h *head) read(b []byte, token int) {
 	if level && !h.level {
 		h.sev, h.level = sev, true
 	}
-	h.message, h.wrapper = message, wrapper
+	h.message, h.wrapper = indentedMessage(b, message), wrapper
 	h.access = isAccess(b)
 	if h.access {
 		h.format, h.level, h.sev = "access", false, 0
@@ -253,11 +254,24 @@ func (h *head) read(b []byte, token int) {
 	h.strong = h.access || h.stamp.full() && (h.level || before == '[' && h.at == 1 || h.at == 0 && h.stamp.kind == "syslog" && taggedSyslog(b[h.stamp.end:]))
 	h.shape = shapeOf(h.stamp.kind, min(token, 3), before, h.level)
 	h.writer = writerOf(b[:h.message])
+	h.perLine = wrapper && bytes.Contains(b[:h.message], []byte("[wsgi:"))
 	if !h.level {
 		if sev, ok := messageLevel(b[min(message, len(b)):]); ok {
 			h.sev, h.level = sev, true
 		}
 	}
+}
+
+// indentedMessage gives a message the blanks back that it begins with: one belongs to the head, more are the message's.
+func indentedMessage(b []byte, at int) int {
+	at = min(at, len(b))
+	for at > 0 && b[at-1] == ' ' {
+		at--
+	}
+	if at < len(b) && b[at] == ' ' {
+		at++
+	}
+	return at
 }
 
 // levelBefore finds a level in front of the stamp.
@@ -306,6 +320,13 @@ func levelAfter(b []byte, i int) (sev Severity, ok bool, message int, wrapper bo
 		for i < len(b) && !has(" \t|,;[](){}<>\"", b[i]) {
 			i++
 		}
+		if i < len(b) && b[i] == '[' && i > start && !ok { // syslog's tag: app[1]:
+			if n := run(b, i+1); n > 0 && bytes.HasPrefix(b[i+1+n:], []byte("]:")) {
+				i += n + 3
+				s, isLevel := messageLevel(b[i:])
+				return s, isLevel, i, false
+			}
+		}
 		if i == start {
 			i++
 			continue
@@ -331,8 +352,7 @@ func levelAfter(b []byte, i int) (sev Severity, ok bool, message int, wrapper bo
 			if s, isLevel := messageLevel(bytes.TrimLeft(b[i:], " ")); isLevel {
 				return s, true, i, false
 			}
-			words++
-			continue
+			return 0, false, i, false
 		}
 		if numeric(word) {
 			continue
@@ -409,7 +429,7 @@ func levelWord(w []byte, before int, next byte) (Severity, bool) {
 			return s, true
 		}
 	}
-	if i := bytes.Index(w, []byte("::")); i > 0 { // vdsm: ::ERROR::
+	if i := bytes.IndexByte(w, ':'); i > 1 && allUpper(w[:i]) { // Jetty: :WARN:oejs.Server:, Python's ERROR:root:
 		w = w[:i]
 	}
 	if i := bytes.IndexByte(w, '/'); i == 1 { // logcat's short form: E/Tag

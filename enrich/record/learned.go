@@ -13,6 +13,7 @@ type learned struct {
 	Objects  int // JSON lines
 	Mixed    int // records without a head beside those with one
 	Indented int // traces that begin indented under their head, less those that begin flush
+	Repeats  int // lines with a head of their own that went on with their writer's record
 	Flush    int
 	Offset   int // seconds east of UTC of stamps without a zone
 	Votes    int

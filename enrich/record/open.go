@@ -9,16 +9,23 @@ import (
 type line struct {
 	offset, end int64 // where its bytes stand, without the line end
 	number      int64
+	last        int64 // the number of its last part, where a runtime cut it
 	text        []byte
 	sign        bool // something in it may say "error"
 	arrived     time.Time
 }
 
+// with gives the line another text, in which something may say "error".
+func (l line) with(text []byte) line {
+	l.text, l.sign = text, true
+	return l
+}
+
 // A part is a line within an open record.
 type part struct {
-	offset, end, number int64
-	start               int // where its text begins in the record's
-	sign                bool
+	offset, end, number, last int64
+	start                     int // where its text begins in the record's
+	sign                      bool
 }
 
 type kind byte
@@ -82,7 +89,7 @@ func (r *open) add(l line, text []byte) {
 		r.text = append(r.text, '\n')
 	}
 	if len(r.parts) < maxParts {
-		r.parts = append(r.parts, part{l.offset, l.end, l.number, len(r.text), l.sign})
+		r.parts = append(r.parts, part{l.offset, l.end, l.number, l.last, len(r.text), l.sign})
 	}
 	if len(text) > MaxText+keepTail {
 		r.cut += len(text) - MaxText
@@ -95,7 +102,7 @@ func (r *open) add(l line, text []byte) {
 		r.cut += over
 	}
 	r.lines++
-	r.end, r.last = l.end, l.number
+	r.end, r.last = l.end, l.last
 	r.sign = r.sign || l.sign
 }
 
@@ -109,12 +116,12 @@ func (r *open) splitAt(n int) []line {
 			end = r.parts[i+1].start - 1
 		}
 		text := bytes.Clone(r.text[min(p.start, len(r.text)):end])
-		lines = append(lines, line{p.offset, p.end, p.number, text, p.sign, r.arrived})
+		lines = append(lines, line{p.offset, p.end, p.number, p.last, text, p.sign, r.arrived})
 	}
 	last := r.parts[n-1]
 	r.text = bytes.TrimRight(r.text[:r.parts[n].start], "\n")
 	r.parts = r.parts[:n]
-	r.lines, r.end, r.last, r.blanks, r.guess = n, last.end, last.number, 0, 0
+	r.lines, r.end, r.last, r.blanks, r.guess = n, last.end, last.last, 0, 0
 	r.sign = false
 	for _, p := range r.parts {
 		r.sign = r.sign || p.sign

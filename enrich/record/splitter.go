@@ -23,8 +23,7 @@ type Splitter struct {
 type stream struct {
 	open    []*open // the last one is the one that lines without a head go to
 	partial []byte  // parts of a wrapped line
-	begin   int64   // where it begins
-	cut     bool
+	begin   line    // its first part
 }
 
 // New begins a file. learned is what Learned gave for the same file before, or nil.
@@ -47,8 +46,8 @@ func (s *Splitter) Learned() []byte {
 func (s *Splitter) Open() (offset int64, ok bool) {
 	for i := range s.streams {
 		st := &s.streams[i]
-		if st.partial != nil && (!ok || st.begin < offset) {
-			offset, ok = st.begin, true
+		if st.partial != nil && (!ok || st.begin.offset < offset) {
+			offset, ok = st.begin.offset, true
 		}
 		for _, r := range st.open {
 			if !r.closed && (!ok || r.offset < offset) {
@@ -218,7 +217,7 @@ func (f *feed) line() {
 	sign := f.candidate != -1 && f.signIn(f.pos-size-1, f.pos)
 	s.learned.Seen = min(s.learned.Seen+size+1, learnBytes)
 	b = bytes.TrimSuffix(b, []byte{'\r'})
-	l := line{offset: offset, end: offset + int64(len(b)), number: s.number, text: b, sign: sign, arrived: s.arrived}
+	l := line{offset: offset, end: offset + int64(len(b)), number: s.number, last: s.number, text: b, sign: sign, arrived: s.arrived}
 	if s.midline {
 		s.midline = false
 		s.tail(l)
@@ -263,7 +262,7 @@ func (s *Splitter) unwrap(l line) {
 	}
 	if l.text = p.text; st.partial != nil || p.partial {
 		if st.partial == nil {
-			st.begin, st.partial = l.offset, []byte{}
+			st.begin, st.partial = l, []byte{}
 		}
 		if room := MaxText - len(st.partial); room >= 0 {
 			st.partial = append(st.partial, p.text[:min(room, len(p.text))]...)
@@ -271,8 +270,8 @@ func (s *Splitter) unwrap(l line) {
 		if p.partial {
 			return
 		}
-		l.text, l.offset, st.partial = st.partial, st.begin, nil
-		l.sign = true
+		st.begin.end, st.begin.last = l.end, l.number
+		l, st.partial = st.begin.with(st.partial), nil
 	}
 	l.text = stripColour(l.text)
 	s.take(st, l)
@@ -280,8 +279,8 @@ func (s *Splitter) unwrap(l line) {
 
 // endPartial gives a part whose rest never came.
 func (s *Splitter) endPartial(st *stream) {
-	l := line{offset: st.begin, end: s.next, number: s.number - 1, text: stripColour(st.partial), sign: true, arrived: s.arrived}
-	st.partial = nil
+	l := st.begin.with(stripColour(st.partial))
+	l.end, l.last, st.partial = max(l.end, s.next-1), s.number-1, nil
 	s.take(st, l)
 }
 
@@ -303,9 +302,6 @@ func (s *Splitter) surelyBegins(b []byte) bool {
 
 // tracesOn says whether a message that stands behind a head of its own only goes on with the writer's stack trace.
 func tracesOn(message []byte) bool {
-	if bytes.HasPrefix(message, []byte(" ")) {
-		message = message[1:]
-	}
 	c, _ := classify(message)
 	return c != plain
 }
@@ -357,9 +353,6 @@ func (h *head) stampless() bool { return h.stamp.kind == "" && !h.strong }
 func (s *Splitter) takeHead(st *stream, l line, h head) {
 	if h.writer != "" {
 		message := l.text[min(h.message, len(l.text)):]
-		if bytes.HasPrefix(message, []byte(" ")) && h.format == "syslog" {
-			message = message[1:]
-		}
 		if r := st.of(h.writer); r != nil && r.takesMessage(message, &h) {
 			c, lang := classify(message)
 			if c == blank {
@@ -367,7 +360,7 @@ func (s *Splitter) takeHead(st *stream, l line, h head) {
 				r.end, r.last = l.end, l.number
 				return
 			}
-			if !s.late(r) {
+			if s.learned.Repeats = min(s.learned.Repeats+1, 100); !s.late(r) {
 				r.look(message, c, lang)
 				r.add(l, message)
 			}
@@ -611,7 +604,7 @@ func (s *Splitter) start(st *stream, l line, h head, k kind, c class, lang langu
 	}
 	keep := st.open[:0]
 	for _, r := range st.open {
-		if h.writer != "" && r.head.writer != "" && r.head.writer != h.writer && len(st.open) < 16 {
+		if (r.head.perLine || s.learned.Repeats > 1) && r.head.writer != "" && r.head.writer != h.writer && len(keep) < 16 {
 			keep = append(keep, r)
 			continue
 		}

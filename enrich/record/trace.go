@@ -57,6 +57,8 @@ func classifyIndented(text []byte) (class, language) {
 		return starts, golang
 	case bytes.Contains(text, []byte(" called at ")):
 		return frame, perl
+	case bytes.Contains(text, []byte(":in ")) && rubyFrame.Match(text[:min(len(text), 300)]):
+		return frame, ruby
 	case bytes.HasPrefix(text, []byte("+ Exception Group Traceback")):
 		return starts, python
 	}
