@@ -84,6 +84,14 @@ func TestGcloudWritesReadsListsAndDeletes(t *testing.T) {
 	}
 }
 
+func TestGcloudListsTheKindsOfResources(t *testing.T) {
+	_, addr := start(t)
+	types := strings.Fields(run(t, gcloud(t, addr)("logging", "resource-descriptors", "list", "--format=value(type)")))
+	if !slices.Contains(types, "k8s_container") || !slices.Contains(types, "global") {
+		t.Errorf("types: %v", types)
+	}
+}
+
 func TestGcloudShowsWhatIsWrongWithAFilter(t *testing.T) {
 	_, addr := start(t)
 	for filter, want := range map[string]string{
