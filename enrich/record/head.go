@@ -42,6 +42,9 @@ func parseHead(b []byte) head {
 	if h, ok := logfmtHead(b); ok {
 		return h
 	}
+	if h, ok := erlangHead(b); ok {
+		return h
+	}
 	if h, ok := stampedHead(b); ok {
 		return h
 	}
@@ -545,12 +548,24 @@ func taggedSyslog(b []byte) bool {
 	return len(words) > 1 && words[1][len(words[1])-1] == ':'
 }
 
+// erlangHead reads the headings of Erlang's reports: =ERROR REPORT==== 23-Nov-2026::22:43:39 ===
+func erlangHead(b []byte) (h head, ok bool) {
+	if b[0] != '=' || !bytes.Contains(b[:min(len(b), 40)], []byte(" REPORT====")) {
+		return h, false
+	}
+	h = head{strong: true, format: "erlang", shape: shapeOf("erlang", 0, 0, true), message: len(b)}
+	name := b[1:bytes.IndexByte(b, ' ')]
+	if h.sev, h.level = levelOf(name); string(name) == "CRASH" || string(name) == "SUPERVISOR" {
+		h.sev, h.level = Critical, true
+	}
+	if i := bytes.LastIndex(b, []byte("==== ")); i > 0 {
+		h.stamp, _ = parseStamp(b, i+5)
+	}
+	return h, true
+}
+
 // levelHead reads heads without a stamp that begin with a level: ".NET's fail:", "[ERROR] ...", "ERROR - ...".
 func levelHead(b []byte) (h head) {
-	if bytes.HasPrefix(b, []byte("=")) && bytes.Contains(b[:min(len(b), 40)], []byte(" REPORT====")) { // Erlang
-		s, ok := levelOf(b[1:max(1, bytes.IndexByte(b, ' '))])
-		return head{sev: s, level: ok, strong: true, format: "erlang", shape: shapeOf("erlang", 0, 0, true), message: len(b)}
-	}
 	end := 0
 	for end < len(b) && (isLetter(b[end]) || b[end] >= 0x80) {
 		end++

@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"math/bits"
+	"slices"
 )
 
 // A sign is one way in which a log says "error". Its first four bytes are classes of bytes that are searched for many
@@ -48,6 +49,7 @@ var signs = []sign{
 	{exact("\t", "a", "t", " "), acceptFrame, 6},
 	{exact("\\", "t", "a", "t"), acceptFrame, 0},
 	{exact("\nn", "#", "0", " "), acceptAlways, 2},
+	{exact("=", "CS", "RU", "AP"), acceptText("=CRASH REPORT", "=SUPERVISOR REPORT"), 0},
 	{exact("*", "*", " ", "("), acceptAlways, 0},
 	{exact("r", "b", ":", digits), acceptAlways, 3},
 	{exact("\n", "<", digits, digits+">"), acceptPriority, 0},
@@ -236,8 +238,10 @@ func closes(data []byte, at int) bool {
 	return !isLetter(b) && !isDigit(b) || isDigit(b) && at > 0 && isUpper(data[at-1])
 }
 
-func acceptText(text string) func([]byte, int) bool {
-	return func(data []byte, at int) bool { return bytes.HasPrefix(data[at:], []byte(text)) }
+func acceptText(texts ...string) func([]byte, int) bool {
+	return func(data []byte, at int) bool {
+		return slices.ContainsFunc(texts, func(text string) bool { return bytes.HasPrefix(data[at:], []byte(text)) })
+	}
 }
 
 func acceptAlways([]byte, int) bool { return true }

@@ -61,7 +61,7 @@ func levelOf(word []byte) (Severity, bool) {
 	}
 	switch string(lower[:len(word)]) {
 	case "trace", "trc", "trce", "finest", "finer", "fine", "config", "verbose", "verb", "vrb", "silly", "debug", "dbg", "dbug",
-		"debu", "d", "t", "v", "debug1", "debug2", "debug3", "debug4", "debug5", "fein", "feiner", "am feinsten", "konfiguration":
+		"debu", "d", "t", "v", "debug1", "debug2", "debug3", "debug4", "debug5", "d1", "d2", "d3", "d4", "d5", "fein", "feiner", "am feinsten", "konfiguration":
 		return Debug, true
 	case "info", "inf", "information", "informational", "i", "log", "system", "success", "o", "infos", "informação",
 		"información", "informazioni", "情報", "信息", "資訊", "정보", "hint", "statement", "detail":
