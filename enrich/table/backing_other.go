@@ -1,0 +1,21 @@
+//go:build !linux
+
+package table
+
+// backing is memory of the process: only on Linux does the table survive a crash.
+type backing struct {
+	slots
+	setAside string
+}
+
+func openBacking(_ string, size int) (backing, bool, error) {
+	return backing{slots: make([]byte, size)}, false, nil
+}
+
+func (b *backing) contains(uintptr) bool { return false }
+
+func (b *backing) close() error { return nil }
+
+func array[T any](n int) ([]T, error) { return make([]T, n), nil }
+
+func release[T any]([]T) {}
