@@ -22,18 +22,19 @@ import (
 type app struct {
 	scheme, host  string // what stands in outgoing URLs; host goes out as Host where a client sent none
 	network, addr string
+	connect       func(ctx context.Context, network, addr string) (net.Conn, error)
 	tls           *tls.Config
 	answerTimeout time.Duration
 
-	h2     *http.Transport
-	mu     sync.Mutex // guards a change of h1
-	h1     atomic.Pointer[http.Transport]
-	keeps  time.Duration // how long the app keeps an idle connection, as far as it said; 0: it did not say
-	dialer net.Dialer
+	h2    *http.Transport
+	mu    sync.Mutex // guards a change of h1
+	h1    atomic.Pointer[http.Transport]
+	keeps time.Duration // how long the app keeps an idle connection, as far as it said; 0: it did not say
 }
 
 func newApp(c Config) (*app, error) {
-	a := &app{answerTimeout: c.AnswerTimeout, dialer: net.Dialer{Timeout: dialLimit, KeepAlive: 30 * time.Second}}
+	dialer := &net.Dialer{Timeout: dialLimit, KeepAlive: 30 * time.Second}
+	a := &app{answerTimeout: c.AnswerTimeout, connect: dialer.DialContext}
 	if err := a.parse(c.App); err != nil {
 		return nil, err
 	}
@@ -123,7 +124,7 @@ func (a *app) transport(idle time.Duration) *http.Transport {
 }
 
 func (a *app) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	conn, err := a.dialer.DialContext(ctx, a.network, a.addr)
+	conn, err := a.connect(ctx, a.network, a.addr)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 type exchange struct {
 	enrich.Exchange
 	proxy     *Proxy
+	client    *client         // nil where the connection is not one of ours, as in tests of the handler alone
 	ctx       context.Context // ends when there is nobody to answer, and when the proxy's patience does
 	cancel    context.CancelFunc
 	trace     httptrace.ClientTrace
@@ -110,9 +111,8 @@ const lingering = 5 * time.Second
 // watch passes on that the client has gone; the function that it returns ends the watch. An HTTP/1 client that merely
 // closes its side looks the same at first, and may still wait for its answer: the app is told just that, and decides.
 func (x *exchange) watch(r *http.Request) (stop func() bool) {
-	client, _ := r.Context().Value(clientKey{}).(*client)
 	return context.AfterFunc(r.Context(), func() {
-		if r.ProtoMajor > 1 || client == nil || client.broken.Load() || r.ContentLength < 0 {
+		if r.ProtoMajor > 1 || x.client == nil || x.client.broken.Load() || r.ContentLength < 0 {
 			x.cancel()
 			return
 		}
@@ -162,12 +162,8 @@ const maxSends = 4
 // for each idle connection; upload takes it the means. A request of which no byte was written is sent again here.
 func (x *exchange) send(r *http.Request) (resp *http.Response, err error) {
 	for range maxSends {
-		transport := x.proxy.app.h1.Load()
-		if x.speaksH2(r) {
-			transport = x.proxy.app.h2
-		}
 		x.setLink(link{})
-		resp, err = transport.RoundTrip(r)
+		resp, err = x.transport(r).RoundTrip(r)
 		if err == nil || !x.unsent() {
 			return resp, err
 		}
@@ -181,6 +177,23 @@ func (x *exchange) unsent() bool {
 	l := x.link
 	x.mu.Unlock()
 	return x.ctx.Err() == nil && l.raw != nil && l.reused && l.raw.written.Load() == l.written && x.body.untouched()
+}
+
+// transport chooses the pool of connections. NTLM and Negotiate log in a connection, not a request: a client that does so
+// keeps connections of its own, or the next one on them would act under its name.
+func (x *exchange) transport(r *http.Request) *http.Transport {
+	if x.speaksH2(r) {
+		return x.proxy.app.h2
+	}
+	if x.client != nil && r.ProtoMajor == 1 {
+		if own := x.client.own.Load(); own != nil {
+			return own
+		}
+		if logsIn(r.Header) {
+			return x.client.pin(x.proxy.app)
+		}
+	}
+	return x.proxy.app.h1.Load()
 }
 
 // speaksH2 says whether the app is spoken to in HTTP/2. A client that begins with HTTP/2 in plain text knows that the app

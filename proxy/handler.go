@@ -97,7 +97,7 @@ func (a *app) url(in *url.URL, target string) *url.URL {
 
 // newExchange collects what the request's head tells.
 func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, target string) *exchange {
-	x := &exchange{proxy: p, upgrade: upgradeOf(r)}
+	x := &exchange{proxy: p, client: clientOf(r), upgrade: upgradeOf(r)}
 	x.Begin = time.Now()
 	x.Method, x.Target = r.Method, target
 	x.Client, _, _ = net.SplitHostPort(r.RemoteAddr)

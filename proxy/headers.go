@@ -94,3 +94,14 @@ func appendForwardedFor(h http.Header, client string) {
 }
 
 func isGRPC(h http.Header) bool { return strings.HasPrefix(h.Get("Content-Type"), "application/grpc") }
+
+// logsIn says whether the request's credentials are those of its connection: RFC 4559, section 6.
+func logsIn(h http.Header) bool {
+	for _, value := range h["Authorization"] {
+		scheme, _, _ := strings.Cut(value, " ")
+		if strings.EqualFold(scheme, "NTLM") || strings.EqualFold(scheme, "Negotiate") {
+			return true
+		}
+	}
+	return false
+}

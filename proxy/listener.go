@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -49,6 +50,7 @@ type client struct {
 	release func()
 	once    sync.Once
 	broken  atomic.Bool // reading failed with something else than the end
+	own     atomic.Pointer[http.Transport]
 }
 
 func (c *client) Read(b []byte) (int, error) {
@@ -62,6 +64,9 @@ func (c *client) Read(b []byte) (int, error) {
 func (c *client) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(c.release)
+	if own := c.own.Load(); own != nil {
+		own.CloseIdleConnections()
+	}
 	return err
 }
 
@@ -76,7 +81,21 @@ func closeWrite(c any) error {
 	return errors.ErrUnsupported
 }
 
+// pin gives the client a way to the app that nobody else uses.
+func (c *client) pin(a *app) *http.Transport {
+	t := a.transport(clientIdle)
+	t.MaxConnsPerHost = 1
+	c.own.Store(t)
+	return t
+}
+
 type clientKey struct{}
+
+// clientOf is the connection that the request came by.
+func clientOf(r *http.Request) *client {
+	c, _ := r.Context().Value(clientKey{}).(*client)
+	return c
+}
 
 // rememberClient lets a request find the connection that it came by.
 func rememberClient(ctx context.Context, c net.Conn) context.Context {

@@ -11,19 +11,18 @@ import (
 // client comes from there, so that they would open to the world.
 func LocalOnlyPaths() []string {
 	return []string{
-		"/server-status", "/server-info", // Apache: Require local
-		"/balancer-manager",                                                      // Apache mod_proxy_balancer
-		"/manager/html", "/manager/text", "/manager/jmxproxy", "/manager/status", // Tomcat: RemoteAddrValve
-		"/host-manager/html", "/host-manager/text", // Tomcat
-		"/nginx_status", "/stub_status", // nginx: allow 127.0.0.1
-		"/fpm-status", "/fpm-ping", "/php-fpm-status", // PHP-FPM, as its documentation names them
-		"/rails/info", "/rails/mailers", "/rails/conductor", "/letter_opener", // Rails: local requests
-		"/__web_console", "/__better_errors", // Rails consoles: run code for local clients
-		"/_profiler", "/app_dev.php", // Symfony front controller for local clients
-		"/trace.axd", "/elmah.axd", // ASP.NET: localOnly
-		"/h2-console",                  // H2: webAllowOthers=false
-		"/solr/admin",                  // Solr before it had authentication
-		"/jmx-console", "/web-console", // JBoss before 7
+		"/server-status", "/server-info", "/balancer-manager", // Apache: Require local, in its distributions' set-ups
+		"/manager/html", "/manager/text", "/manager/status", "/manager/jmxproxy", // Tomcat: RemoteAddrValve
+		"/host-manager/html", "/host-manager/text",
+		"/nginx_status", "/stub_status", "/basic_status", // nginx: allow 127.0.0.1
+		"/fpm-status", "/fpm-ping", // PHP-FPM behind either
+		"/munin",                                            // Debian's: Require local
+		"/rails/info", "/rails/mailers", "/rails/conductor", // Rails: local requests
+		"/__web_console", "/__better_errors", // Rails consoles, which run code
+		"/__debug__",               // Django's toolbar: INTERNAL_IPS
+		"/trace.axd", "/elmah.axd", // ASP.NET: localOnly, allowRemoteAccess=0
+		"/app_dev.php", // Symfony's front controller for development
+		"/h2-console",  // H2: webAllowOthers=false
 	}
 }
 
@@ -76,14 +75,15 @@ func (r refusal) below(p string) bool {
 }
 
 // forms are the ways to read a path: as it stands and decoded up to three times; path parameters (";jsessionid=1") left
-// out; then slashes joined and dots resolved.
+// out, and what is a query or a fragment once it is decoded; then slashes joined and dots resolved.
 func forms(target string) []string {
 	var out []string
 	for range 4 {
 		clean := strings.ReplaceAll(strings.ToLower(target), `\`, "/")
 		out = append(out, path.Clean("/"+clean), path.Clean("/"+withoutParameters(clean)))
-		before, _, _ := strings.Cut(clean, "#")
-		out = append(out, path.Clean("/"+withoutParameters(before)))
+		if i := strings.IndexAny(clean, "?#"); i >= 0 {
+			out = append(out, path.Clean("/"+withoutParameters(clean[:i])))
+		}
 		decoded := decode(target)
 		if decoded == target {
 			break

@@ -70,6 +70,26 @@ var connectionCases = []behaviour{
 			client.body(client.head())
 		}
 	}},
+	{"connection: whoever logs in on a connection keeps it", func(s *stage) {
+		alice, bob := s.client(), s.client()
+		var hers *wire
+		for _, leg := range []string{"NTLM TlRMTVNTUAAB", "NTLM TlRMTVNTUAAD", ""} {
+			if alice.say("GET /alice HTTP/1.1\nHost: a\n"); leg != "" {
+				alice.say("Authorization: " + leg + "\n")
+			}
+			alice.say("\n")
+			if hers == nil {
+				hers = s.app()
+			}
+			hers.head()
+			hers.say("HTTP/1.1 200 OK\nContent-Length: 0\n\n")
+			alice.head().wantStatus(200)
+		}
+		bob.say("GET /bob HTTP/1.1\nHost: a\n\n")
+		if got := s.app().head().target(); got != "/bob" { // on another connection than hers
+			failf("the target is %q", got)
+		}
+	}},
 	{"connection: an answer that says close leaves the client connected", func(s *stage) {
 		client, h := s.answerAndClose("HTTP/1.1 200 OK\nConnection: close\nContent-Length: 2\n\nok")
 		client.body(h)
