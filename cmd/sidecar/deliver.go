@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/zap"
@@ -207,7 +204,7 @@ func (d *delivery) newForwarder(books *journal.Journal, logs *tail.Tailer, reg p
 	sink, closeSink := d.sink()
 	dead, closeDead := d.deadLetters()
 	f := forwarder.New(forwarder.Config{
-		Sink: sink, State: d.stateID(), Journal: books, Positions: d.positions(logs), DeadLetters: dead, Unsent: d.process.stdout,
+		Sink: sink, State: d.id, Journal: books, Positions: d.positions(logs), DeadLetters: dead, Unsent: d.process.stdout,
 		Pace: d.config.Pace, EventTime: d.config.Timestamp == "event", Redact: d.config.Redact, Link: d.link(),
 		Log: d.log, Registerer: reg,
 	})
@@ -255,21 +252,6 @@ func (d *delivery) deadLetters() (io.Writer, func()) {
 		return nil, func() {}
 	}
 	return file, func() { file.Close() }
-}
-
-// stateID is the random name of the state directory, made once. Where it cannot be kept, this life has its own.
-func (d *delivery) stateID() string {
-	path := filepath.Join(d.config.State, "id")
-	if content, err := os.ReadFile(path); err == nil && len(content) == 16 {
-		return string(content)
-	}
-	var random [8]byte
-	rand.Read(random[:])
-	id := hex.EncodeToString(random[:])
-	if err := renameio.WriteFile(path, []byte(id), 0o600); err != nil {
-		d.log.Error("the state directory's ID cannot be kept: after a crash an entry may be doubled", zap.Error(err))
-	}
-	return id
 }
 
 // link gives the address of a moment in a replay, where OpenReplay's address is configured.

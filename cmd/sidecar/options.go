@@ -48,7 +48,7 @@ type config struct {
 	K8sNamespace      string
 	K8sPod            string
 	K8sContainer      string
-	Drain             time.Duration
+	Drain, Grace      time.Duration
 }
 
 // A port is one way into one app.
@@ -127,6 +127,7 @@ func (c *config) options() []option {
 		{"k8s-pod", "kubernetes.pod", "NAME", text(&c.K8sPod), "the pod's name"},
 		{"k8s-container", "kubernetes.container", "NAME", text(&c.K8sContainer), "the app's container"},
 		{"drain", "drain", "DURATION", duration(&c.Drain), "the longest an orderly stop may take"},
+		{"grace", "grace", "DURATION", duration(&c.Grace), "how long an orderly stop still takes new connections, for load balancers that have not heard of it; part of `--drain`"},
 	}
 }
 

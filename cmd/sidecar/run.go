@@ -2,15 +2,19 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
@@ -46,6 +50,7 @@ type sidecar struct {
 	proxies []*proxy.Proxy
 	failed  chan error // why a listener ended by itself
 	poison  poison
+	id      string // the state directory's random ID
 }
 
 func (s *sidecar) run(ctx context.Context) error {
@@ -53,6 +58,7 @@ func (s *sidecar) run(ctx context.Context) error {
 	defer quit()
 	s.failed = make(chan error, 2+len(s.config.Ports))
 	s.prepareState()
+	s.id = s.stateID()
 	if err := s.openTable(); err != nil {
 		return err
 	}
@@ -90,11 +96,15 @@ func (s *sidecar) stop(delivery *delivery, delivered chan struct{}) {
 	s.log.Info("ending", zap.Duration("within", s.config.Drain))
 	requests, cancel := context.WithTimeout(context.Background(), s.config.Drain*3/4)
 	defer cancel()
+	var group sync.WaitGroup
 	for _, p := range s.proxies {
-		if err := p.Shutdown(requests); err != nil {
-			s.log.Warn("requests were still open at the end of their time", zap.Error(err))
-		}
+		group.Go(func() {
+			if err := p.Shutdown(requests); err != nil {
+				s.log.Warn("requests were still open at the end of their time", zap.Error(err))
+			}
+		})
 	}
+	group.Wait()
 	delivery.stop(s.config.Drain - time.Since(begin))
 	<-delivered
 	s.log.Info("ended", zap.Duration("after", time.Since(begin)))
@@ -109,6 +119,21 @@ func (s *sidecar) prepareState() {
 	}
 }
 
+// stateID is the random name of the state directory, made once. Where it cannot be kept, this life has its own.
+func (s *sidecar) stateID() string {
+	path := filepath.Join(s.config.State, "id")
+	if content, err := os.ReadFile(path); err == nil && len(content) == 16 {
+		return string(content)
+	}
+	var random [8]byte
+	rand.Read(random[:])
+	id := hex.EncodeToString(random[:])
+	if err := renameio.WriteFile(path, []byte(id), 0o600); err != nil {
+		s.log.Error("the state directory's ID cannot be kept: after a crash an entry may be doubled", zap.Error(err))
+	}
+	return id
+}
+
 // openTable falls back to memory that does not survive a crash.
 func (s *sidecar) openTable() (err error) {
 	c := table.Config{Path: s.config.Table, Size: s.config.TableSize, Registerer: s.base}
@@ -116,12 +141,22 @@ func (s *sidecar) openTable() (err error) {
 		c.Path = filepath.Join(s.config.State, "table")
 	}
 	if s.table, err = table.Open(c); err == nil {
+		s.sayRecovery()
 		return nil
 	}
 	s.log.Error("the exchanges are kept in memory alone: after a crash, errors of requests before it have no session", zap.Error(err))
 	c.Path = ""
 	s.table, err = table.Open(c)
 	return err
+}
+
+func (s *sidecar) sayRecovery() {
+	if s.table.SetAside != "" {
+		s.log.Warn("the exchanges of the last life cannot be trusted: " + s.table.SetAside)
+	}
+	if r := s.table.Recovery; !r.At.IsZero() {
+		s.log.Info("the exchanges of the last life are there", zap.Int("held", r.Held), zap.Int("open", r.Closed), zap.Int("damaged", r.Dropped))
+	}
 }
 
 // listen opens every listener, so that an address in use is said at once and not when the first request comes.
@@ -157,7 +192,8 @@ func (s *sidecar) serveApp(p port) error {
 	front, err := proxy.New(proxy.Config{
 		App: p.App, AppCA: c.AppCA, AppServerName: c.AppName,
 		SessionHeaders: c.SessionHeaders, RequestIDHeader: c.RequestIDHeader, ForwardedFor: c.ForwardedFor,
-		LocalOnly: append([]string{}, c.LocalOnly...), TLSCert: c.TLSCert, TLSKey: c.TLSKey, Log: s.log,
+		LocalOnly: append([]string{}, c.LocalOnly...), TLSCert: c.TLSCert, TLSKey: c.TLSKey,
+		CookieKey: []byte(s.id), Grace: c.Grace, Log: s.log,
 	}, s.table, s.registererOf(p))
 	if err != nil {
 		return err
