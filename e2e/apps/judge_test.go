@@ -17,11 +17,13 @@ type verdict struct {
 	errors, found   map[string]int // by phase: failing requests with a session, and those of them that arrived
 	tied, tiedFound int
 	grouped, cut    int // entries with the record's very bytes, and others
+	unseen          int // failing requests, with or without a session, of which no record arrived
 	exact, inferred tally
 	nobody, pinned  int // records of no request, and those that arrived under somebody's session
 	alone           int // answers of 5xx that arrived without a record
 	ways            map[string]int
 	faults          []string // what must never be, in words
+	notes           []string // what a reader of the table may ask: what was missed, what was cut wrongly
 }
 
 type tally struct{ right, wrong int }
@@ -30,6 +32,7 @@ type tally struct{ right, wrong int }
 func judge(s *stack, t *truth, all []*request, entries []stage.Entry) *verdict {
 	v := &verdict{stack: s.name, errors: map[string]int{}, found: map[string]int{}, ways: map[string]int{}}
 	arrived := map[*request]bool{} // by a record, under its own session
+	sent := map[*request]bool{}    // by a record, under whomever
 	lone := map[*request]bool{}
 	seen := map[string]bool{}
 	for i := range entries {
@@ -46,17 +49,22 @@ func judge(s *stack, t *truth, all []*request, entries []stage.Entry) *verdict {
 		}
 		v.judgeBytes(r, e)
 		v.judgeOwner(s, r, e, seen)
-		if r.of != nil && e.Token() != "" && e.Token() == r.of.user.token {
-			arrived[r.of] = true
+		if r.of != nil {
+			sent[r.of] = true
+			arrived[r.of] = arrived[r.of] || e.Token() != "" && e.Token() == r.of.user.token
 		}
 	}
-	v.count(s, t, all, arrived)
+	v.count(s, t, all, arrived, sent)
 	for r := range lone {
 		if arrived[r] {
 			v.fault("%s %s arrived by its record and as an answer alone", r.method, r.target)
 		}
 	}
 	return v
+}
+
+func (v *verdict) note(format string, args ...any) {
+	v.notes = append(v.notes, fmt.Sprintf(format, args...))
 }
 
 func (v *verdict) fault(format string, args ...any) {
@@ -89,11 +97,15 @@ func (v *verdict) judgeBytes(r *record, e *stage.Entry) {
 		v.grouped++
 	} else {
 		v.cut++
+		v.note("%s stands at %d to %d and was taken from %d to %d:\n%.300s", r.file, r.start, r.end, start, end, r.text)
 	}
 }
 
 // judgeOwner compares whose the entry is with whose it should be.
 func (v *verdict) judgeOwner(s *stack, r *record, e *stage.Entry, seen map[string]bool) {
+	if r.of != nil && (r.of.kind == "" || r.of.kind == "warn") {
+		v.fault("is no error, and arrived as one:\n%.300s", r.text)
+	}
 	if e.Token() == "" {
 		return
 	}
@@ -104,12 +116,14 @@ func (v *verdict) judgeOwner(s *stack, r *record, e *stage.Entry, seen map[strin
 	switch {
 	case r.of == nil:
 		v.pinned++
+		v.note("pinned by %s, %s:\n%.300s", way, e.Labels["match"], r.text)
 	case e.Token() == r.of.user.token:
 		kind.right++
 		v.ways[way]++
 	default:
 		kind.wrong++
 		v.ways["wrong by "+way]++
+		v.note("%s %s %s arrived under somebody else by %s, %s:\n%.300s", r.of.phase, r.of.kind, r.of.target, way, e.Labels["match"], r.text)
 	}
 	if r.of != nil && seen[r.of.word+r.message(s)] {
 		v.fault("arrived twice, here from %s by %s:\n%.300s", e.JSONPayload.Source.File, way, e.JSONPayload.Message)
@@ -117,20 +131,23 @@ func (v *verdict) judgeOwner(s *stack, r *record, e *stage.Entry, seen map[strin
 	if r.of != nil {
 		seen[r.of.word+r.message(s)] = true
 	}
-	if e.Severity == "ERROR" && r.of != nil && r.of.kind == "warn" && s.owner == nil {
-		v.fault("is a warning, and arrived as an error:\n%.300s", e.JSONPayload.Message)
-	}
 }
 
 // count counts what should have arrived.
-func (v *verdict) count(s *stack, t *truth, all []*request, arrived map[*request]bool) {
+func (v *verdict) count(s *stack, t *truth, all []*request, arrived, sent map[*request]bool) {
 	for _, r := range all {
+		if s.asks(r.kind) && !sent[r] {
+			v.unseen++
+			v.note("not seen as an error: %s %s %s %s", r.phase, r.kind, r.word, r.target)
+		}
 		if r.user.token == "" || !s.asks(r.kind) {
 			continue
 		}
 		v.errors[r.phase]++
 		if arrived[r] {
 			v.found[r.phase]++
+		} else {
+			v.note("missed: %s %s %s %s", r.phase, r.kind, r.word, r.target)
 		}
 		if s.ties(r.kind) {
 			v.tied++
@@ -139,12 +156,14 @@ func (v *verdict) count(s *stack, t *truth, all []*request, arrived map[*request
 			}
 		}
 	}
-	for _, records := range t.records {
+	for _, records := range t.records { // an app that writes into two files writes the same into both
+		n := 0
 		for _, r := range records {
 			if strings.Contains(r.text, "nightly-sync") {
-				v.nobody++
+				n++
 			}
 		}
+		v.nobody = max(v.nobody, n)
 	}
 }
 
@@ -165,9 +184,12 @@ func (v *verdict) judgePrivacy(raw []string, all []*request) {
 	}
 }
 
-// report prints the faults, the first of each kind of stack in full.
+// report prints the notes for those who ask by -v, and the first faults.
 func (v *verdict) report(t *testing.T) {
 	t.Helper()
+	if testing.Verbose() {
+		t.Log(strings.Join(v.notes, "\n"))
+	}
 	for i, fault := range v.faults {
 		if i == 5 {
 			t.Errorf("%s: and %d faults more", v.stack, len(v.faults)-i)
@@ -179,6 +201,6 @@ func (v *verdict) report(t *testing.T) {
 
 // String is the verdict in one line.
 func (v *verdict) String() string {
-	return fmt.Sprintf("found %d+%d grouped %d/%d exact %d/%d inferred %d/%d pinned %d faults %d", v.found["c1"], v.found["c8"],
-		v.grouped, v.grouped+v.cut, v.exact.right, v.exact.wrong, v.inferred.right, v.inferred.wrong, v.pinned, len(v.faults))
+	return fmt.Sprintf("found %d+%d grouped %d/%d unseen %d exact %d/%d inferred %d/%d pinned %d faults %d", v.found["c1"], v.found["c8"],
+		v.grouped, v.grouped+v.cut, v.unseen, v.exact.right, v.exact.wrong, v.inferred.right, v.inferred.wrong, v.pinned, len(v.faults))
 }

@@ -59,7 +59,7 @@ var stacks = []stack{
 	{
 		name: "MediaWiki under Apache", start: startMediaWiki, prefix: "/index.php",
 		head:  regexp.MustCompile(`^(\[|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d )`),
-		fails: "boom nested type sql handled late", tied: "boom nested type sql handled",
+		fails: "boom nested type sql handled late", tied: "boom nested type sql handled late",
 	},
 	{
 		name: "Apache alone, CGI", start: startCGI,

@@ -13,6 +13,16 @@ import (
 	"strings"
 )
 
+// legend says how to read the table.
+func legend(requests int) string {
+	return fmt.Sprintf(`%d requests to each stack, a third of them one at a time and the others eight at a time without pause; seven in ten have
+a session, one in three fails. *Errors* are the failing requests with a session whose log lines are errors by any sign; they
+count as *matched* when their record arrived under that session. A record is *grouped right* when its entry has its very bytes;
+an error that was not seen counts as wrong. *Background* errors belong to no request.
+
+`, requests)
+}
+
 // table shows the verdicts as the document does.
 func table(verdicts []*verdict) string {
 	var b strings.Builder
@@ -29,7 +39,7 @@ func table(verdicts []*verdict) string {
 
 func (v *verdict) row() string {
 	return fmt.Sprintf("| %s | %d | %s | %s | %s | %d / %d | %d / %d | %d / %d | %s |\n", v.stack, v.errors["c1"]+v.errors["c8"],
-		share(v.grouped, v.grouped+v.cut), share(v.found["c1"], v.errors["c1"]), share(v.found["c8"], v.errors["c8"]),
+		share(v.grouped, v.grouped+v.cut+v.unseen), share(v.found["c1"], v.errors["c1"]), share(v.found["c8"], v.errors["c8"]),
 		v.exact.right, v.exact.wrong, v.inferred.right, v.inferred.wrong, v.pinned, v.nobody, v.by())
 }
 
@@ -65,7 +75,7 @@ func (v *verdict) add(o *verdict) {
 	for way, n := range o.ways {
 		v.ways[way] += n
 	}
-	v.grouped, v.cut = v.grouped+o.grouped, v.cut+o.cut
+	v.grouped, v.cut, v.unseen = v.grouped+o.grouped, v.cut+o.cut, v.unseen+o.unseen
 	v.exact = tally{v.exact.right + o.exact.right, v.exact.wrong + o.exact.wrong}
 	v.inferred = tally{v.inferred.right + o.inferred.right, v.inferred.wrong + o.inferred.wrong}
 	v.nobody, v.pinned, v.alone = v.nobody+o.nobody, v.pinned+o.pinned, v.alone+o.alone

@@ -61,7 +61,7 @@ func cut(file string, text []byte, head *regexp.Regexp) (records []*record) {
 	return records
 }
 
-var aWord = regexp.MustCompile(`K[A-Z0-9]{9}`)
+var aWord = regexp.MustCompile(`K[A-Z]{9}`)
 
 // own finds the request of each record: by its word, or by what it shares with an earlier record that has one.
 func own(records []*record, all []*request, owner *regexp.Regexp) {

@@ -3,6 +3,8 @@
 package apps
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -47,27 +49,27 @@ func TestJudge(t *testing.T) {
 		want    string
 	}{
 		{"all is well", []stage.Entry{entry("app.log", first, "ann", "exact"), entry("app.log", trace, "bob", "inferred")},
-			"found 1+1 grouped 2/2 exact 1/0 inferred 1/0 pinned 0 faults 0"},
+			"found 1+1 grouped 2/2 unseen 0 exact 1/0 inferred 1/0 pinned 0 faults 0"},
 		{"somebody else's", []stage.Entry{entry("app.log", first, "bob", "exact"), entry("app.log", trace, "ann", "inferred")},
-			"found 0+0 grouped 2/2 exact 0/1 inferred 0/1 pinned 0 faults 0"},
+			"found 0+0 grouped 2/2 unseen 0 exact 0/1 inferred 0/1 pinned 0 faults 0"},
 		{"half a record", []stage.Entry{entry("app.log", "E Total KBBBBBBBBB", "bob", "exact")},
-			"found 0+1 grouped 0/1 exact 1/0 inferred 0/0 pinned 0 faults 0"},
+			"found 0+1 grouped 0/1 unseen 1 exact 1/0 inferred 0/0 pinned 0 faults 0"},
 		{"twice", []stage.Entry{entry("app.log", first, "ann", "exact"), entry("app.log", first, "ann", "exact")},
-			"found 1+0 grouped 2/2 exact 2/0 inferred 0/0 pinned 0 faults 1"},
+			"found 1+0 grouped 2/2 unseen 1 exact 2/0 inferred 0/0 pinned 0 faults 1"},
 		{"from two files", []stage.Entry{entry("app.log", first, "ann", "exact"), entry("twin.log", first, "ann", "exact")},
-			"found 1+0 grouped 2/2 exact 2/0 inferred 0/0 pinned 0 faults 1"},
+			"found 1+0 grouped 2/2 unseen 1 exact 2/0 inferred 0/0 pinned 0 faults 1"},
 		{"nobody's", []stage.Entry{entry("app.log", nightly, "ann", "inferred")},
-			"found 0+0 grouped 1/1 exact 0/0 inferred 0/0 pinned 1 faults 0"},
+			"found 0+0 grouped 1/1 unseen 2 exact 0/0 inferred 0/0 pinned 1 faults 0"},
 		{"a warning", []stage.Entry{entry("app.log", warning, "bob", "exact")},
-			"found 0+0 grouped 1/1 exact 1/0 inferred 0/0 pinned 0 faults 1"},
+			"found 0+0 grouped 1/1 unseen 2 exact 1/0 inferred 0/0 pinned 0 faults 1"},
 		{"an answer alone", []stage.Entry{alone("1", "ann")},
-			"found 0+0 grouped 0/0 exact 0/0 inferred 0/0 pinned 0 faults 0"},
+			"found 0+0 grouped 0/0 unseen 2 exact 0/0 inferred 0/0 pinned 0 faults 0"},
 		{"an answer beside its record", []stage.Entry{alone("1", "ann"), entry("app.log", first, "ann", "exact")},
-			"found 1+0 grouped 1/1 exact 1/0 inferred 0/0 pinned 0 faults 1"},
+			"found 1+0 grouped 1/1 unseen 1 exact 1/0 inferred 0/0 pinned 0 faults 1"},
 		{"an answer that was none", []stage.Entry{alone("3", "bob")},
-			"found 0+0 grouped 0/0 exact 0/0 inferred 0/0 pinned 0 faults 1"},
+			"found 0+0 grouped 0/0 unseen 2 exact 0/0 inferred 0/0 pinned 0 faults 1"},
 		{"no label", []stage.Entry{entry("app.log", first, "", "")},
-			"found 0+0 grouped 1/1 exact 0/0 inferred 0/0 pinned 0 faults 0"},
+			"found 0+0 grouped 1/1 unseen 1 exact 0/0 inferred 0/0 pinned 0 faults 0"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if diff := cmp.Diff(test.want, judge(s, known, all, test.entries).String()); diff != "" {
@@ -91,6 +93,30 @@ func TestJudgePrivacy(t *testing.T) {
 		v.judgePrivacy([]string{test.entry}, []*request{{user: &user{token: "ann"}}})
 		if len(v.faults) != test.want {
 			t.Errorf("%s: %d faults, want %d: %q", test.entry, len(v.faults), test.want, v.faults)
+		}
+	}
+}
+
+// What people wrote around the table stays.
+func TestPublish(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "MATCHING.md")
+	for _, step := range []struct{ before, table, want string }{
+		{"", "one\n", "<!-- apps: begin -->\none\n<!-- apps: end -->\n"},
+		{"# Matching\n", "one\n", "# Matching\n<!-- apps: begin -->\none\n<!-- apps: end -->\n"},
+		{"# Matching\n<!-- apps: begin -->\none\n<!-- apps: end -->\nMore.\n", "two\n", "# Matching\n<!-- apps: begin -->\ntwo\n<!-- apps: end -->\nMore.\n"},
+	} {
+		if err := os.WriteFile(path, []byte(step.before), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := publish(path, step.table); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(step.want, string(got)); diff != "" {
+			t.Error(diff)
 		}
 	}
 }

@@ -38,6 +38,11 @@ func Start(t testing.TB, dir, address string) *stage.Process {
 	cmd.Env = append(os.Environ(), "CATALINA_HOME="+home, "CATALINA_BASE="+dir, "CATALINA_TMPDIR="+dir+"/temp",
 		"JAVA_OPTS=-Djava.awt.headless=true -Xmx256m")
 	cmd.Stdout, cmd.Stderr = out, out
+	t.Cleanup(func() {
+		if content, _ := os.ReadFile(out.Name()); t.Failed() {
+			t.Logf("Tomcat printed:\n%s", content[max(0, len(content)-4<<10):])
+		}
+	})
 	process := stage.Start(t, "Tomcat", cmd)
 	for _, path := range []string{"/orders/1", "/checkout", "/cart/1"} { // each servlet compiles its page at first use
 		stage.Await(t, "Tomcat to answer", func() bool { return answers("http://" + address + path) })

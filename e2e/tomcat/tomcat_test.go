@@ -39,12 +39,22 @@ func visits(n int) []visit {
 	all := make([]visit, n)
 	for i := range all {
 		k := kinds[i%len(kinds)]
-		all[i] = visit{word: fmt.Sprintf("K%09d", 70_000_001+i*7919), id: uuid.NewString(), path: k.path, kind: k.kind}
+		all[i] = visit{word: word(i), id: uuid.NewString(), path: k.path, kind: k.kind}
 		if i%4 != 3 {
 			all[i].session = fmt.Sprintf("jw4wdfpgq%03d.3az.lrraavgc.ovJ2jwk7BEAZr3hB1GgCdXkXTF3W4c4sndRrpZev%03d", i%30, i%30)
 		}
 	}
 	return all
+}
+
+// word gives a word without digits, which nothing takes for an ID.
+func word(i int) string {
+	w := []byte("KQWXZJVbcd")
+	for at := len(w) - 1; at > 6; at-- {
+		w[at] = byte('A' + i%26)
+		i /= 26
+	}
+	return string(w)
 }
 
 func (v *visit) pay(front string) error {
