@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // build makes the record out of what was gathered.
@@ -40,7 +41,32 @@ func (r *open) wholeText() string {
 		mark := fmt.Sprintf("\n[... %d bytes cut ...]\n", r.cut)
 		text = bytes.Join([][]byte{text[:min(len(text), keepHead)], text[min(len(text), keepHead):]}, []byte(mark))
 	}
-	return strings.ToValidUTF8(string(text), "\uFFFD")
+	return decode(text)
+}
+
+// decode gives text as UTF-8. A byte that is none is taken for Windows-1252, which old hosts write.
+func decode(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	out := make([]byte, 0, len(b)+16)
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		if r == utf8.RuneError && n == 1 {
+			if r = rune(b[0]); b[0] < 0xa0 {
+				r = windows1252[b[0]-0x80]
+			}
+		}
+		out = utf8.AppendRune(out, r)
+		b = b[n:]
+	}
+	return string(out)
+}
+
+// windows1252 has what differs from Latin-1: the bytes 0x80 to 0x9f.
+var windows1252 = [...]rune{
+	'€', '\uFFFD', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\uFFFD', 'Ž', '\uFFFD',
+	'\uFFFD', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\uFFFD', 'ž', 'Ÿ',
 }
 
 // severity is what the head says, else what the text shows.
@@ -52,7 +78,7 @@ func (r *open) severity() Severity {
 		return r.insideWrapper()
 	case r.head.level:
 		return r.lookInside()
-	case r.trace > 0 && (r.frames > 0 || r.language != noLanguage):
+	case r.trace > 0 && r.sign:
 		return Error
 	}
 	if r.kind == unheaded {
@@ -60,7 +86,7 @@ func (r *open) severity() Severity {
 			return sev
 		}
 	}
-	if r.frames > 0 || namesException(r.firstMessage()) {
+	if namesException(r.firstMessage()) {
 		return Error
 	}
 	return Default
@@ -147,7 +173,7 @@ func (s *Splitter) buildObject(rec *Record, r *open) bool {
 		return false
 	}
 	rec.Format = "json"
-	rec.Fields = bytes.ToValidUTF8(bytes.Clone(r.text[:end]), []byte("\uFFFD"))
+	rec.Fields = []byte(decode(r.text[:end]))
 	sev, ok := o.severity()
 	text := o.text(r.text[:end])
 	if inner := bytes.TrimSpace([]byte(text)); len(inner) > 1 && inner[0] == '{' && isObjectLine(inner) { // JSON in a JSON string
@@ -178,7 +204,7 @@ func (s *Splitter) buildObject(rec *Record, r *open) bool {
 	if len(text) > MaxText {
 		text = text[:keepHead] + fmt.Sprintf("\n[... %d bytes cut ...]\n", len(text)-MaxText) + text[len(text)-keepTail:]
 	}
-	rec.Text = strings.ToValidUTF8(text, "\uFFFD")
+	rec.Text = decode([]byte(text))
 	s.objectTime(rec, &o)
 	if rec.Severity >= s.options.Min {
 		s.fromObject(rec, &o)

@@ -519,7 +519,7 @@ var phrases = []struct {
 	{"php fatal error:", Error}, {"php parse error:", Error}, {"php recoverable fatal error:", Error}, {"php catchable fatal error:", Error},
 	{"php core error:", Error}, {"php compile error:", Error}, {"php warning:", Warning}, {"php notice:", Notice}, {"php deprecated:", Warning},
 	{"php strict standards:", Notice}, {"php user error:", Error},
-	{"fatal error:", Critical}, {"parse error:", Error}, {"http: panic serving", Error}, {"panic serving", Error}, {"unhandled exception", Error},
+	{"fatal error:", Error}, {"parse error:", Error}, {"http: panic serving", Error}, {"panic serving", Error}, {"unhandled exception", Error},
 	{"uncaught exception", Error},
 }
 

@@ -91,9 +91,24 @@ func (r *open) add(l line, text []byte) {
 	if len(r.parts) < maxParts {
 		r.parts = append(r.parts, part{l.offset, l.end, l.number, l.last, len(r.text), l.sign})
 	}
-	if len(text) > MaxText+keepTail {
-		r.cut += len(text) - MaxText
-		r.text = append(r.text, text[:keepHead]...)
+	r.lines++
+	r.last = l.last
+	r.append(text)
+	r.end, r.sign = l.end, r.sign || l.sign
+}
+
+// extend takes the rest of the last line in.
+func (r *open) extend(l line) {
+	r.append(l.text)
+	r.end, r.sign = l.end, r.sign || l.sign
+}
+
+// append keeps the text's head and tail, so that a record is never much larger than MaxText.
+func (r *open) append(text []byte) {
+	if room := MaxText + keepTail - len(r.text); len(text) > room && len(text) > keepTail {
+		fill := max(0, keepHead-len(r.text))
+		r.text = append(r.text, text[:fill]...)
+		r.cut += len(text) - fill - keepTail
 		text = text[len(text)-keepTail:]
 	}
 	r.text = append(r.text, text...)
@@ -101,9 +116,6 @@ func (r *open) add(l line, text []byte) {
 		r.text = append(r.text[:keepHead], r.text[len(r.text)-keepTail:]...)
 		r.cut += over
 	}
-	r.lines++
-	r.end, r.last = l.end, l.last
-	r.sign = r.sign || l.sign
 }
 
 // splitAt takes the parts from n on away, and gives them back as lines.

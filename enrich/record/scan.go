@@ -145,15 +145,22 @@ func has(class string, b byte) bool {
 }
 
 // candidate gives the first place, not before from, where the data may say "error"; -1 where nothing does. data begins
-// with a line.
+// with a line. The signs that want a line end before them are given at the line's start.
 func candidate(data []byte, from int) int {
 	if from == 0 && startsWithSign(data) {
 		return 0
 	}
-	if at := find(data, from); at >= 0 {
-		return at
+	if from > 0 && data[from-1] == '\n' {
+		from--
 	}
-	return tailCandidate(data, from)
+	at := find(data, from)
+	switch {
+	case at < 0:
+		return tailCandidate(data, from)
+	case data[at] == '\n':
+		return at + 1
+	}
+	return at
 }
 
 // tailCandidate looks at the last three bytes, where four do not fit: FTL and ERR at the very end of a log.

@@ -196,7 +196,7 @@ func (f *feed) skipTo(pos int) {
 	for i := range f.s.streams {
 		for _, r := range f.s.streams[i].open {
 			if !r.closed {
-				f.s.pass(r)
+				r.closed = true
 			}
 		}
 		f.s.streams[i].open = f.s.streams[i].open[:0]
@@ -236,16 +236,13 @@ func (f *feed) signIn(start, end int) bool {
 
 // tail takes the rest of a line that was too long for one block.
 func (s *Splitter) tail(l line) {
+	s.number--
 	st := &s.streams[0]
-	if n := len(st.open); n > 0 && !st.open[n-1].closed {
-		r := st.open[n-1]
-		r.text = append(r.text, l.text[:min(len(l.text), MaxText+keepTail)]...)
-		if over := len(r.text) - MaxText; over > keepTail {
-			r.text = append(r.text[:keepHead], r.text[len(r.text)-keepTail:]...)
-			r.cut += over
-		}
-		r.end, r.sign = l.end, r.sign || l.sign
-		s.number--
+	if n := len(st.open); n == 0 || st.open[n-1].closed && !st.open[n-1].given {
+		l.number, l.last = s.number, s.number
+		s.unwrap(l)
+	} else if r := st.open[n-1]; !s.late(r) {
+		r.extend(l)
 	}
 }
 
@@ -297,7 +294,7 @@ func (s *Splitter) surelyBegins(b []byte) bool {
 		return true
 	}
 	h := parseHead(b)
-	return h.some() && s.learned.begins(&h) && (!h.stampless() || s.learned.count(h.shape) >= established) && !(h.writer != "" && tracesOn(b[min(h.message, len(b)):]))
+	return h.some() && s.learned.begins(&h) && (!h.stampless() || s.learned.count(h.shape) >= max(established, s.learned.most())) && !(h.writer != "" && tracesOn(b[min(h.message, len(b)):]))
 }
 
 // tracesOn says whether a message that stands behind a head of its own only goes on with the writer's stack trace.
@@ -330,7 +327,7 @@ func (s *Splitter) take(st *stream, l line) {
 	h := s.headOf(l.text)
 	if h.some() {
 		s.learned.see(&h)
-		if (!h.stampless() || c == plain && (r == nil || r.mayEndAtLevel(&s.learned))) && s.learned.begins(&h) {
+		if (!h.stampless() || (c == plain || c == starts && lang == php) && (r == nil || r.mayEndAtLevel(&h, &s.learned))) && s.learned.begins(&h) {
 			s.takeHead(st, l, h)
 			return
 		}
@@ -342,9 +339,15 @@ func (s *Splitter) take(st *stream, l line) {
 	s.takeRest(st, r, l, c, lang)
 }
 
+// onOneLine says whether a logger escapes line ends, so that what follows is another's.
+func (h *head) onOneLine() bool { return h.access || h.format == "logfmt" }
+
 // mayEndAtLevel says whether a line that only begins with a level can begin the next record.
-func (r *open) mayEndAtLevel(m *learned) bool {
-	return r.kind != stamped && !(r.guessing() && r.lines < 40) || m.mixed()
+func (r *open) mayEndAtLevel(h *head, m *learned) bool {
+	if r.kind != stamped {
+		return !(r.guessing() && r.lines < 40)
+	}
+	return r.head.stampless() || r.head.level && r.head.sev < Warning && (m.mixed() || h.sev >= Warning)
 }
 
 func (h *head) stampless() bool { return h.stamp.kind == "" && !h.strong }
@@ -469,9 +472,13 @@ func (s *Splitter) takePretty(st *stream, r *open, l line) bool {
 
 // takeRest takes a line without a head while a record is open.
 func (s *Splitter) takeRest(st *stream, r *open, l line, c class, lang language) {
+	if r.kind == unheaded && r.closed && r.apartLate(c) {
+		s.start(st, l, head{}, unheaded, c, lang)
+		return
+	}
 	switch {
-	case r.kind == object1 || r.head.access:
-		if r.kind == object1 && (c == frame || c == indent) && r.blanks == 0 && lang != golang && r.lines > 0 && r.head.level && r.head.sev >= Warning {
+	case r.kind == object1 || r.head.onOneLine():
+		if !r.head.access && (c == frame || c == indent) && r.blanks == 0 && lang != golang && r.lines > 0 && r.head.level && r.head.sev >= Warning {
 			break
 		}
 		s.start(st, l, head{}, unheaded, c, lang)
@@ -515,7 +522,7 @@ func (s *Splitter) late(r *open) bool {
 // parts means from b on, -1 that it belongs to the head.
 func (s *Splitter) apart(r *open, b []byte, c class, lang language) int {
 	if r.closed {
-		if !r.given && c != frame && c != indent || c == starts && r.frames > 0 {
+		if r.apartLate(c) {
 			return len(r.parts)
 		}
 		return -1
@@ -542,10 +549,19 @@ func (s *Splitter) apart(r *open, b []byte, c class, lang language) int {
 			return -1
 		}
 		return len(r.parts)
-	case lang == java:
-		return len(r.parts)
+	case lang == python: // the line before it is its message
+		return len(r.parts) - 1
 	}
-	return len(r.parts) - 1
+	return len(r.parts)
+}
+
+// apartLate says whether a line that comes after its record was closed is a record of its own: an error must not be lost
+// because the line before it was written long ago and was of no interest.
+func (r *open) apartLate(c class) bool {
+	if r.given {
+		return c == starts && r.frames > 0
+	}
+	return c == starts || c == plain || c == frame && r.frames == 0
 }
 
 // saysError says whether a message announces an exception although its level is low.
@@ -630,7 +646,6 @@ func (s *Splitter) finish(st *stream, r *open) {
 	if r.guess > 0 && r.frames == 0 && r.guess < len(r.parts) && len(r.parts) < maxParts {
 		lines := r.splitAt(r.guess)
 		s.finish(st, r)
-		at := len(st.open)
 		rest := &stream{}
 		for _, l := range lines {
 			s.take(rest, l)
@@ -638,7 +653,6 @@ func (s *Splitter) finish(st *stream, r *open) {
 		for _, r := range rest.open {
 			s.finish(rest, r)
 		}
-		_ = at
 		return
 	}
 	r.closed = true
@@ -648,6 +662,3 @@ func (s *Splitter) finish(st *stream, r *open) {
 		s.emit(rec)
 	}
 }
-
-// pass closes a record in which nothing says "error".
-func (s *Splitter) pass(r *open) { r.closed = true }

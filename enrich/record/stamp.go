@@ -555,6 +555,16 @@ func (s *stamp) time(near time.Time, offset int) time.Time {
 	if s.zoned {
 		offset = s.offset
 	}
+	if s.dayMonth && !near.IsZero() { // what lies nearer to now is meant
+		other := *s
+		other.month, other.day, other.dayMonth = s.day, s.month, false
+		s.dayMonth = false
+		a, b := s.time(near, offset), other.time(near, offset)
+		if a.Sub(near).Abs() > b.Sub(near).Abs() {
+			return b
+		}
+		return a
+	}
 	local := near.UTC().Add(time.Duration(offset) * time.Second)
 	year, month, day := s.year, time.Month(s.month), s.day
 	if month == 0 {
