@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -24,6 +25,8 @@ import (
 type app struct {
 	*httptest.Server
 	log string // path of its log file
+
+	number atomic.Int64 // of the last request
 
 	mu     sync.Mutex
 	served map[int]int       // how often each request came

@@ -34,10 +34,10 @@ type load struct {
 	ready  string
 	app    *app
 	client *http.Client
-	number atomic.Int64
-	phase  atomic.Pointer[phase]
-	stop   context.CancelFunc
-	group  sync.WaitGroup
+
+	phase atomic.Pointer[phase]
+	stop  context.CancelFunc
+	group sync.WaitGroup
 
 	mu       sync.Mutex
 	problems []string
@@ -182,7 +182,7 @@ var paths = []struct {
 
 // request sends the next request and judges its answer.
 func (l *load) request(client int) {
-	n := int(l.number.Add(1))
+	n := int(l.app.number.Add(1))
 	kind := paths[n%len(paths)]
 	sent := strings.Repeat("b", kind.body)
 	var body io.Reader
@@ -223,7 +223,11 @@ func (l *load) request(client int) {
 func (l *load) judge(n int, r *http.Request, sent []byte, answer *http.Response, got string) {
 	want := replyTo(r.URL.Path, n)
 	header := want.header.Clone()
-	header.Set("X-Seen", fingerprint(r.Method, r.URL.RequestURI(), r.URL.Host, r.Header, r.ContentLength, sent))
+	length := r.ContentLength
+	if r.Body != nil && length == 0 {
+		length = -1 // chunked
+	}
+	header.Set("X-Seen", fingerprint(r.Method, r.URL.RequestURI(), r.URL.Host, r.Header, length, sent))
 	if len(want.parts) == 1 {
 		header.Set("Content-Length", fmt.Sprint(len(want.body())))
 	}

@@ -48,8 +48,8 @@ func TestPanic(t *testing.T) {
 func TestNoCredentials(t *testing.T) {
 	s, a := newStage(t)
 	withoutCredentials(t)
-	calm, rough := asThere(t, s, a, "without credentials", func() { s.Run("--plaintext=false") })
-	calm.slower(t, rough)
+	p := asThere(t, s, a, "without credentials", "--plaintext=false")
+	p.Kill()
 	s.Run() // they are there now
 	arrived(t, s, a)
 }
@@ -65,19 +65,18 @@ func withoutCredentials(t *testing.T) {
 	t.Setenv("GCE_METADATA_HOST", nobody.Address)
 }
 
-// asThere measures a healthy sidecar first and then one that has the fault from its start. The second is killed at the end:
-// what it could not deliver must be found by the next.
-func asThere(t *testing.T, s *stage.Stage, a *app, fault string, start func()) (calm, rough *phase) {
+// asThere measures a healthy sidecar first, and then one that is started with the flags that make the fault.
+func asThere(t *testing.T, s *stage.Stage, a *app, fault string, flags ...string) *stage.Process {
 	healthy := s.Run()
 	l := startLoad(t, s, a)
-	calm = l.during("calm", nothing)
+	calm := l.during("calm", nothing)
 	l.end()
 	healthy.Stop(t)
-	start()
+	p := s.Run(flags...)
 	l = startLoad(t, s, a)
-	rough = l.during(fault, nothing)
+	calm.slower(t, l.during(fault, nothing))
 	l.end()
-	return calm, rough
+	return p
 }
 
 func TestStandInAway(t *testing.T) {
@@ -184,11 +183,7 @@ func TestStateReadOnly(t *testing.T) {
 	if err := syscall.Mount("none", readOnly, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
-	calm, rough := asThere(t, s, a, "read-only state", func() {
-		s.State = filepath.Join(readOnly, "state")
-		s.Run()
-	})
-	calm.slower(t, rough)
+	asThere(t, s, a, "read-only state", "--state", filepath.Join(readOnly, "state"))
 	arrived(t, s, a)
 }
 
@@ -196,7 +191,7 @@ func TestLogDirectoryMissing(t *testing.T) {
 	s, a := newStage(t)
 	later := filepath.Join(s.Dir, "later", "deep")
 	a.logsTo(later)
-	s.Run("--logs", filepath.Join(later, "*.log"))
+	follow(t, s, filepath.Join(later, "*.log"))
 	l := startLoad(t, s, a)
 	rough := l.during("missing", nothing)
 	calm := l.during("calm", func() {
@@ -212,7 +207,7 @@ func TestLogDirectoryMissing(t *testing.T) {
 func TestGlobMatchesNothingYet(t *testing.T) {
 	s, a := newStage(t)
 	a.logsTo(s.Dir)
-	s.Run("--logs", filepath.Join(s.Logs, "*.log"))
+	follow(t, s, filepath.Join(s.Logs, "*.log"))
 	l := startLoad(t, s, a)
 	rough := l.during("no match", nothing)
 	if got := s.Entries(""); len(got) > 0 {
@@ -271,14 +266,25 @@ func TestStateForbidden(t *testing.T) {
 
 // asPlainUser starts the sidecar without root's right to pass over permissions, and waits until it is ready.
 func asPlainUser(t *testing.T, s *stage.Stage, flags ...string) {
-	args := append([]string{"--bounding-set", "-dac_override,-dac_read_search", stage.Program(t), "run", "--listen", s.Front,
-		"--app", s.App, "--logs", filepath.Join(s.Logs, "*"), "--state", s.State, "--health", s.Health, "--admin", stage.Address(t),
-		"--project", stage.Project, "--endpoint", s.Cloud, "--plaintext", "--pace", "0"}, flags...)
-	cmd := exec.Command(stage.Need(t, "setpriv", "install util-linux"), args...)
+	t.Helper()
+	command := append([]string{"setpriv", "--bounding-set", "-dac_override,-dac_read_search"}, program(t, s, filepath.Join(s.Logs, "*"))...)
 	if os.Geteuid() != 0 {
-		cmd = exec.Command(args[2], args[3:]...)
+		command = command[3:]
 	}
-	s.AwaitReady(stage.Start(t, "sidecar", cmd))
+	command = append(command, flags...)
+	s.AwaitReady(stage.Start(t, "sidecar", exec.Command(stage.Need(t, command[0], "apt-get install util-linux"), command[1:]...)))
+}
+
+// follow starts the sidecar with one glob alone, and waits until it is ready.
+func follow(t *testing.T, s *stage.Stage, glob string) {
+	t.Helper()
+	command := program(t, s, glob)
+	s.AwaitReady(stage.Start(t, "sidecar", exec.Command(command[0], command[1:]...)))
+}
+
+func program(t *testing.T, s *stage.Stage, glob string) []string {
+	return []string{stage.Program(t), "run", "--listen", s.Front, "--app", s.App, "--logs", glob, "--state", s.State, "--health", s.Health,
+		"--admin", stage.Address(t), "--project", stage.Project, "--endpoint", s.Cloud, "--plaintext", "--pace", "0"}
 }
 
 // arrived waits until every error that the app wrote is in the stand-in, and asserts that each is there once, under its own

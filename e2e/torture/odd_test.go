@@ -96,7 +96,7 @@ func (w *world) banner(before, after func()) {
 		w.put(text)
 		w.some(30)
 		before()
-		rename(3)(w)
+		rename(9)(w)
 		w.rotations++
 		after()
 	}

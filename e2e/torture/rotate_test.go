@@ -19,13 +19,14 @@ type way struct {
 	name   string
 	glob   string
 	rotate func(w *world)
-	keeps  int // rotations after which content is gone for good
+	keeps  int // rotations after which content is gone for good, or compressed
 }
 
 var ways = []way{
 	{"rename, keep 3", "", rename(3), 3},
-	{"rename, the second one gzipped", "", renameGzip, 3},
-	{"logrotate, create", "", logrotate("create\ncompress\ndelaycompress"), 5},
+	{"rename, all of them matched", "*", rename(3), 3},
+	{"rename, the second one gzipped", "", renameGzip, 2},
+	{"logrotate, create", "", logrotate("create\ncompress\ndelaycompress"), 2},
 	{"logrotate, copytruncate", "", logrotate("copytruncate"), 5},
 	{"copytruncate", "app.log*", copyTruncate, 3},
 	{"dated names", "app.*.log", dated, 1000},

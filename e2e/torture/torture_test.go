@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,10 +33,10 @@ type results struct {
 	rows []string
 }
 
-func (r *results) add(format string, args ...any) {
+func (r *results) add(line string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.rows = append(r.rows, fmt.Sprintf(format, args...))
+	r.rows = append(r.rows, line)
 }
 
 func TestTorture(t *testing.T) {
@@ -45,13 +46,15 @@ func TestTorture(t *testing.T) {
 			t.Run(r.log+"/"+r.trouble, func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, r.glob, rand.New(rand.NewPCG(seed, uint64(i))))
+				line := fmt.Sprintf("| %s | %s | | | | | | | | gave up |", r.log, r.trouble)
+				defer func() { table.add(line) }()
 				r.act(w)
-				table.add("%s", w.verdict(r))
+				line = w.verdict(r)
 			})
 		}
 	})
 	fmt.Printf("\n| log | trouble | lines | errors | rotations | kills | lost | doubled | wrong session | all there after |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n%s\nseed %d\n",
-		strings.Join(table.rows, "\n"), seed)
+		strings.Join(slices.Sorted(slices.Values(table.rows)), "\n"), seed)
 }
 
 func seed(t *testing.T) uint64 {

@@ -1,0 +1,103 @@
+// Command bench measures what the sidecar costs, on the machine that it runs on.
+//
+//	go run ./bench           memory, size, CPU per request, and the time from a log line to its entry
+//	go run ./bench -proxy    the proxy against nginx, haproxy and net/http/httputil, in the same run
+//	go run ./bench -tail     the reading of logs against rg, wc, grep and rsyslog, on the same file
+//
+// It takes CPU time from the kernel's books and never from the clock, repeats, and keeps medians; what is compared was
+// measured turn by turn in one run. The result is printed and kept in bench/results.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// options say what is measured and how long.
+type options struct {
+	proxy, tail bool
+	rounds      int
+	length      time.Duration // of one stretch of load
+	size        int64         // of a generated log file, in MiB
+	keep        bool
+}
+
+func main() {
+	var o options
+	flag.BoolVar(&o.proxy, "proxy", false, "compare the proxy")
+	flag.BoolVar(&o.tail, "tail", false, "compare the reading of logs")
+	flag.IntVar(&o.rounds, "rounds", 3, "how often each stretch is measured; the median counts")
+	flag.DurationVar(&o.length, "length", 4*time.Second, "how long a stretch of load is")
+	flag.Int64Var(&o.size, "size", 1024, "`MiB` of each log file of -tail")
+	flag.BoolVar(&o.keep, "keep", true, "keep the result in bench/results")
+	role := flag.String("role", "", "internal: be a server of the comparison")
+	listen := flag.String("listen", "", "internal: where")
+	flag.Parse()
+	var err error
+	if *role != "" {
+		err = serve(*role, *listen, flag.Arg(0))
+	} else {
+		err = measure(o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// measure does what the options ask for, in a directory that is gone afterwards.
+func measure(o options) error {
+	dir, err := os.MkdirTemp("", "bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{options: o, dir: dir, sidecar: filepath.Join(dir, "sidecar")}
+	defer b.endAll()
+	if err := b.build(); err != nil {
+		return err
+	}
+	name, run := "sidecar", b.measureSidecar
+	switch {
+	case o.proxy:
+		name, run = "proxy", b.measureProxy
+	case o.tail:
+		name, run = "tail", b.measureTail
+	}
+	page, err := run()
+	if err != nil {
+		return err
+	}
+	page = page + "\n" + machine() + "\n"
+	fmt.Print(page)
+	if !o.keep {
+		return nil
+	}
+	return os.WriteFile(filepath.Join("bench", "results", name+".md"), []byte(page), 0o644)
+}
+
+// A bench is one run: a directory, and the processes that are up.
+type bench struct {
+	options
+	dir     string
+	sidecar string // the program
+	up      []*process
+}
+
+// build makes the sidecar as it is shipped: static, stripped.
+func (b *bench) build() error {
+	if _, err := os.Stat("go.mod"); err != nil {
+		return errors.New("run it from the repository's root: go run ./bench")
+	}
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.sidecar, "./cmd/sidecar")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the sidecar: %w\n%s", err, out)
+	}
+	return nil
+}

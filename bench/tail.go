@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// A reading is what it cost someone to go through a file.
+type reading struct {
+	cpu  time.Duration
+	peak int64 // bytes of RSS
+}
+
+// A reader is someone who is compared. It fails where it does not find the errors.
+type reader struct {
+	name string
+	read func(b *bench, path string, f format, errors int) (reading, error)
+}
+
+var readers = []reader{
+	{"sidecar, end to end", (*bench).readOurs},
+	{"rg -c", search("rg", "ripgrep", "-c")},
+	{"grep -c", search("grep", "grep", "-c")},
+	{"wc -l", (*bench).readWC},
+	{"rsyslog imfile", (*bench).readRsyslog},
+}
+
+// measureTail goes through generated files with everyone in turn.
+func (b *bench) measureTail() (string, error) {
+	page := fmt.Sprintf("# The reading of logs\n\n`go run ./bench -tail`. Files of %d MiB. Ours is measured whole: found, cut, matched to its request, "+
+		"sent to the stand-in and acknowledged;\nthe others look for one word, or count lines. GB/CPU-s is file size by CPU time of all threads; medians of %d rounds\n"+
+		"in which everyone took turns; ratios were taken within a round.\n\n", b.size, b.rounds)
+	for _, every := range []int{10_000, 100} {
+		table := &table{head: []string{fmt.Sprintf("%g %% errors", 100/float64(every)), "reader", "GB/CPU-s", "against rg", "peak RSS, MiB"}}
+		for _, f := range formats {
+			if err := b.readAll(table, f, every); err != nil {
+				return "", fmt.Errorf("%s: %w", f.name, err)
+			}
+		}
+		page += table.String() + "\n"
+	}
+	return page, nil
+}
+
+func (b *bench) readAll(t *table, f format, every int) error {
+	path := filepath.Join(b.dir, "generated")
+	defer os.Remove(path)
+	errors, err := generate(path, f, b.size<<20, every, sentIDs(1000))
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	all := map[string][]reading{}
+	for range b.rounds {
+		for _, r := range readers {
+			if r.name == "rsyslog imfile" && len(all[r.name]) > 0 {
+				continue // it takes a minute
+			}
+			got, err := r.read(b, path, f, errors)
+			if err != nil {
+				return fmt.Errorf("%s: %w", r.name, err)
+			}
+			all[r.name] = append(all[r.name], got)
+		}
+	}
+	for _, r := range readers {
+		t.add(append([]string{f.name, r.name}, speeds(all[r.name], all["rg -c"], info.Size())...)...)
+	}
+	return nil
+}
+
+func speeds(all, rg []reading, size int64) []string {
+	var speed, against []float64
+	var peak int64
+	for i, r := range all {
+		speed = append(speed, float64(size)/1e9/r.cpu.Seconds())
+		against = append(against, rg[i].cpu.Seconds()/r.cpu.Seconds())
+		peak = max(peak, r.peak)
+	}
+	return []string{fmt.Sprintf("%.2f", median(speed)), ratio(against), mib(peak)}
+}
+
+// search looks for the format's word, as a fixed string.
+func search(program, pkg, flag string) func(*bench, string, format, int) (reading, error) {
+	return func(_ *bench, path string, f format, errors int) (reading, error) {
+		found, err := tool(program, pkg)
+		if err != nil {
+			return reading{}, err
+		}
+		return run(exec.Command(found, flag, "-F", "-e", f.error, path), errors)
+	}
+}
+
+func (b *bench) readWC(path string, _ format, _ int) (reading, error) {
+	return run(exec.Command("wc", "-l", path), -1)
+}
+
+// run takes what a program cost that ends by itself, and holds the number that it prints against the one that is right; -1
+// is any.
+func run(cmd *exec.Cmd, want int) (reading, error) {
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	out, err := cmd.Output()
+	if err != nil {
+		return reading{}, err
+	}
+	var got int
+	if fmt.Sscan(string(out), &got); want >= 0 && got != want {
+		return reading{}, fmt.Errorf("found %d errors, there are %d", got, want)
+	}
+	used := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	return reading{cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), used.Maxrss << 10}, nil
+}
+
+// readOurs lets the file appear under the sidecar's glob, and waits until the stand-in has the entry of every error.
+func (b *bench) readOurs(path string, _ format, errors int) (reading, error) {
+	app, err := address()
+	if err != nil {
+		return reading{}, err
+	}
+	upstream, err := b.start("upstream", app, self("upstream", app, ""))
+	if err != nil {
+		return reading{}, err
+	}
+	defer b.end(upstream)
+	cloud, err := startCloud()
+	if err != nil {
+		return reading{}, err
+	}
+	defer cloud.end()
+	logs, err := os.MkdirTemp(b.dir, "logs-")
+	if err != nil {
+		return reading{}, err
+	}
+	defer os.RemoveAll(logs)
+	p, err := b.runSidecar(app, cloudFlags(cloud, filepath.Join(logs, "*.log"))...)
+	if err != nil {
+		return reading{}, err
+	}
+	defer b.end(p)
+	if _, err := register(p.addr, 1000); err != nil {
+		return reading{}, err
+	}
+	before := p.cpu()
+	if err := os.Link(path, filepath.Join(logs, "app.log")); err != nil {
+		return reading{}, err
+	}
+	if err := await("the entries", func() bool { return cloud.count() >= errors }); err != nil {
+		return reading{}, fmt.Errorf("%w: %d of %d", err, cloud.count(), errors)
+	}
+	return reading{p.cpu() - before, p.peak()}, nil
+}
+
+const rsyslogConfig = `
+global(workDirectory="%[1]s")
+module(load="imfile" mode="inotify")
+input(type="imfile" file="%[2]s" tag="bench:" ruleset="errors")
+ruleset(name="errors") {
+  if $msg contains '%[3]s' then { action(type="omfile" file="%[4]s") }
+  stop
+}
+`
+
+// readRsyslog has the errors copied to a file; it sends nothing.
+func (b *bench) readRsyslog(path string, f format, errors int) (reading, error) {
+	program, err := tool("rsyslogd", "rsyslog")
+	if err != nil {
+		return reading{}, err
+	}
+	dir, err := os.MkdirTemp(b.dir, "rsyslog-")
+	if err != nil {
+		return reading{}, err
+	}
+	defer os.RemoveAll(dir)
+	config, out := filepath.Join(dir, "conf"), filepath.Join(dir, "out")
+	if err := os.WriteFile(config, fmt.Appendf(nil, rsyslogConfig, dir, path, f.error, out), 0o644); err != nil {
+		return reading{}, err
+	}
+	cmd := exec.Command(program, "-n", "-f", config, "-i", filepath.Join(dir, "pid"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return reading{}, err
+	}
+	p := &process{name: "rsyslogd", cmd: cmd}
+	b.up = append(b.up, p)
+	defer b.end(p)
+	err = await("rsyslog", func() bool {
+		content, _ := os.ReadFile(out)
+		return bytes.Count(content, []byte("\n")) >= errors
+	})
+	return reading{p.cpu(), p.peak()}, err
+}
