@@ -86,11 +86,18 @@ func (t *tunnel) pass(to io.Writer, from io.Reader, other net.Conn) {
 	if err == nil {
 		err = closeWrite(to)
 	}
-	if err != nil {
+	if err != nil || t.farewell() {
 		t.cut()
 		return
 	}
 	other.SetReadDeadline(time.Now().Add(halfOpen))
+}
+
+// farewell says whether the client has been told to go: then neither side has anything to wait for.
+func (t *tunnel) farewell() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.told
 }
 
 // cut ends both sides at once.
