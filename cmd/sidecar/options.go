@@ -300,11 +300,9 @@ func (c *config) validate() error {
 func validApp(app string) error {
 	u, err := url.Parse(app)
 	switch {
-	case err != nil:
-		return fmt.Errorf("%q is not a URL: %w", app, err)
-	case u.Scheme == "unix" && (u.Path != "" || u.Opaque != ""):
+	case err == nil && u.Scheme == "unix" && (u.Path != "" || u.Opaque != ""):
 		return nil
-	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "":
 		return fmt.Errorf("%q must be like http://127.0.0.1:8081, https://HOST:PORT or unix:/path", app)
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "":
 		return fmt.Errorf("%q has a path: requests keep their own, so give scheme, host and port alone", app)
