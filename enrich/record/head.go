@@ -279,6 +279,9 @@ func indentedMessage(b []byte, at int) int {
 
 // levelBefore finds a level in front of the stamp.
 func levelBefore(b []byte) (Severity, bool) {
+	if bytes.Contains(b, []byte("stdout F")) || bytes.Contains(b, []byte("stderr F")) { // a runtime's, cut in part
+		return 0, false
+	}
 	for _, w := range bytes.FieldsFunc(b, func(r rune) bool { return !isWordRune(r) }) {
 		if s, ok := levelOf(w); ok && (len(w) > 1 || isUpper(w[0])) && !(len(w) > 1 && isLower(w[0]) && !coreLevel(w)) {
 			return s, true
@@ -447,7 +450,10 @@ func levelWord(w []byte, before int, next byte) (Severity, bool) {
 	case !ok:
 		return 0, false
 	case len(w) == 1:
-		return s, isUpper(w[0]) && before <= 1 && (next == ' ' || next == '\t' || next == '|' || next == '\n')
+		if w[0] == 'A' { // WebSphere's audit
+			s = Notice
+		}
+		return s, isUpper(w[0]) && before <= 1 && (next == ' ' || next == '\t' || next == '|')
 	case allUpper(w):
 		return s, true
 	case before > 0:

@@ -130,8 +130,10 @@ func (o *object) top(k []byte, v value) {
 			}
 		}
 		o.status = v
-	case "s":
-		o.setLevel(1, "s", v)
+	case "s": // mongod
+		if len(v.raw) > 0 && len(v.raw) <= 2 && isUpper(v.raw[0]) {
+			o.setLevel(1, "s", v)
+		}
 	case "statuscode", "status_code", "http.status_code", "http.response.status_code", "responsestatuscode":
 		o.status = v
 	case "message", "msg", "@message", "renderedmessage", "@m", "short_message", "textpayload", "eventmessage":

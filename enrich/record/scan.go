@@ -20,7 +20,7 @@ type sign struct {
 const digits = "0123456789"
 
 var signs = []sign{
-	{fold("err", afterErr), acceptWord("err", "error", "erro", "erreur", "errore", "errors"), 4},
+	{fold("err", edges+"oOeEsS"), acceptWord("err", "error", "erro", "erreur", "errore", "errors"), 4},
 	{fold("seve"), acceptSevere, 6},
 	{fold("leve"), acceptKey, 6},
 	{fold("prio"), acceptKey, 7},
@@ -29,8 +29,8 @@ var signs = []sign{
 	{fold("fail"), acceptFail, 6},
 	{fold("pani"), acceptWord("panic", "panicked", "pani"), 7},
 	{fold("dpan"), acceptWord("dpanic"), 4},
-	{fold("ftl", " \t]|:\"\x1b,)\n"), acceptWord("ftl"), 0},
-	{fold("exce"), acceptWord("exception"), 1},
+	{fold("ftl", edges), acceptWord("ftl"), 0},
+	{fold("exce"), acceptWord("exception", "exceptiongroup"), 1},
 	{fold("eror"), acceptWord("eror"), 7},
 	{fold("crit"), acceptWord("crit", "critical"), 4},
 	{fold("grav"), acceptWord("grave"), 7},
@@ -62,8 +62,15 @@ var signs = []sign{
 	{exact("\xd0\xd1", "\x9e\xbe", "\xd0\xd1", "\xa8\x88"), acceptAlways, 1}, // ошибка
 }
 
-// afterErr is what may follow the letters "err" in a sign: the rest of "error" or "erreur", or the word's end.
-const afterErr = "oOeEsS \t\n\r]):|,;!>\"'\\=-./{}(<\x1b"
+// edges are the bytes that end a word: ASCII without letters and digits.
+var edges = func() (edges string) {
+	for b := range byte(0x80) {
+		if !isLetter(b) && !isDigit(b) {
+			edges += string(rune(b))
+		}
+	}
+	return edges
+}()
 
 // fold gives the classes of a word's first letters in either case.
 func fold(letters string, last ...string) (classes [4]string) {
@@ -227,7 +234,7 @@ func opens(data []byte, at int) bool {
 	}
 	switch b := data[at-1]; {
 	case isUpper(b):
-		return at > 1 && data[at-2] == '\\' || at > 2 && isLower(data[at-2]) && isUpper(data[at])
+		return isUpper(data[at]) && at+1 < len(data) && isLower(data[at+1]) // IOError
 	case isLower(b):
 		return isUpper(data[at]) || b == 'm' && at > 1 && (isDigit(data[at-2]) || data[at-2] == '[') ||
 			(b == 'n' || b == 't' || b == 'r') && at > 1 && data[at-2] == '\\'
@@ -361,6 +368,5 @@ func acceptGlog(data []byte, at int) bool {
 
 // acceptLetter takes one letter in a column. The F of container runtimes stands behind the stream's name.
 func acceptLetter(data []byte, at int) bool {
-	return !(data[at+1] == 'F' && data[at] == ' ' && at > 2 && data[at-2] == 'd' && data[at-1] != ' ' ||
-		data[at+1] == 'F' && at > 5 && (bytes.HasSuffix(data[:at], []byte("stdout")) || bytes.HasSuffix(data[:at], []byte("stderr"))))
+	return data[at+1] != 'F' || !bytes.HasSuffix(data[:at], []byte("stdout")) && !bytes.HasSuffix(data[:at], []byte("stderr"))
 }

@@ -250,6 +250,9 @@ func (s *Splitter) unwrap(l line) {
 	st := &s.streams[0]
 	p, ok := unwrap(l.text)
 	if !ok {
+		if st.partial != nil {
+			s.endPartial(st)
+		}
 		l.text = stripColour(l.text)
 		s.take(st, l)
 		return
@@ -261,13 +264,13 @@ func (s *Splitter) unwrap(l line) {
 		if st.partial == nil {
 			st.begin, st.partial = l, []byte{}
 		}
+		st.begin.end, st.begin.last = l.end, l.last
 		if room := MaxText - len(st.partial); room >= 0 {
 			st.partial = append(st.partial, p.text[:min(room, len(p.text))]...)
 		}
 		if p.partial {
 			return
 		}
-		st.begin.end, st.begin.last = l.end, l.number
 		l, st.partial = st.begin.with(st.partial), nil
 	}
 	l.text = stripColour(l.text)
@@ -277,7 +280,7 @@ func (s *Splitter) unwrap(l line) {
 // endPartial gives a part whose rest never came.
 func (s *Splitter) endPartial(st *stream) {
 	l := st.begin.with(stripColour(st.partial))
-	l.end, l.last, st.partial = max(l.end, s.next-1), s.number-1, nil
+	st.partial = nil
 	s.take(st, l)
 }
 

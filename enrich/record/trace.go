@@ -140,7 +140,7 @@ func classifyFlush(b []byte) (class, language) {
 	}
 	head := b[:min(len(b), 300)]
 	switch {
-	case exceptionName(b) > 0:
+	case exceptionName(b) > 0, className(b) > 0:
 		return starts, java
 	case bytes.Contains(head, []byte(":in ")) && rubyFrame.Match(head):
 		if bytes.HasSuffix(b, []byte(")")) {
@@ -168,15 +168,23 @@ func exceptionName(b []byte) int {
 		!(b[end] == ' ' && end+1 < len(b) && b[end+1] == '[') {
 		return 0
 	}
-	for _, suffix := range [...]string{"Error", "Exception", "Throwable", "Failure", "Fault", "ExceptionGroup", "Interrupt", "Exit"} {
+	for _, suffix := range [...]string{"Error", "Exception", "Throwable", "ExceptionGroup"} {
 		if bytes.HasSuffix(name, []byte(suffix)) {
 			return end
 		}
 	}
-	if dots := bytes.Count(name, []byte(".")); dots >= 2 && end < len(b) && b[end] == ':' && isUpper(name[bytes.LastIndexByte(name, '.')+1]) {
-		return end // com.acme.StockShortage: ...
-	}
 	return 0
+}
+
+// className gives the length of a Java class's full name before a colon: an exception of one's own need not be called
+// so, as com.acme.StockShortage. Only a frame below it tells.
+func className(b []byte) int {
+	end := bytes.IndexByte(b[:min(len(b), 200)], ':')
+	if end < 5 || !isLower(b[0]) || end+1 < len(b) && b[end+1] != ' ' || bytes.Count(b[:end], []byte(".")) < 2 ||
+		bytes.ContainsAny(b[:end], " \t/") || !isUpper(b[bytes.LastIndexByte(b[:end], '.')+1]) {
+		return 0
+	}
+	return end
 }
 
 // goLine says whether a line belongs to a goroutine's dump: a function with its arguments.

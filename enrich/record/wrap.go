@@ -47,6 +47,9 @@ func unwrapCRI(line []byte) (p piece, ok bool) {
 	}
 	p.partial = tag == 'P'
 	rest := line[at+9:]
+	if len(rest) > 0 && rest[0] != ' ' && rest[0] != ':' {
+		return p, false
+	}
 	if len(rest) > 0 && rest[0] == ':' { // further tags
 		if i := bytes.IndexByte(rest, ' '); i >= 0 {
 			rest = rest[i:]
