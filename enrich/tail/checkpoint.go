@@ -152,7 +152,10 @@ func (t *Tailer) adopt(s saved) {
 	}
 	f.key = key{dev: s.Dev, ino: s.Inode, born: s.Born}
 	f.read, f.decided, f.marks, f.size = s.Position, s.Position, s.Marks, s.Size
-	f.skipping, f.ended = s.Skipping, s.Ended
+	f.skipping, f.ended, f.asleep, f.verified = s.Skipping, s.Ended, s.Ended, t.looked.UnixNano()
+	if s.Away {
+		f.away = t.started
+	}
 	for _, h := range s.Held {
 		f.again = append(f.again, span{h[0], h[1]})
 	}
@@ -196,9 +199,7 @@ func (t *Tailer) snapshot() ([]byte, error) {
 	defer t.mu.Unlock()
 	files := make([]saved, 0, len(t.files))
 	for _, f := range t.files {
-		if !f.Stream {
-			files = append(files, f.saved())
-		}
+		files = append(files, f.saved())
 	}
 	return encode(t.looked.UnixNano(), files)
 }

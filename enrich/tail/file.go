@@ -67,10 +67,17 @@ type File struct {
 	skipping bool      // in the rest of a line that was too long
 	gone     bool      // its content is nowhere
 	ended    bool      // its last block was handed out
-	again    []span    // records to be handed out again
-	lost     int64     // bytes lost that no block has told of
-	limit    int64     // when stopping: where it ended
-	copyOf   *File     // its first bytes were read there
+	asleep   bool      // closed, until a look sees it change
+	shrunk   bool      // a look saw it become shorter
+	busy     bool      // a block of it is being handled
+	dropped  bool      // it is not ours any more
+	verified int64     // when it was last read as the file that we know, by the clock that stamps files
+	real     string    // where the name leads, if it is a symbolic link
+	encoding Encoding
+	again    []span // records to be handed out again
+	lost     int64  // bytes lost that no block has told of
+	limit    int64  // when stopping: where it ended
+	copyOf   *File  // its first bytes were read there
 
 	mu      sync.Mutex // guards what follows
 	src     *os.File   // nil while it is not open
@@ -86,6 +93,8 @@ type Block struct {
 	// Data is whole lines with their ends, as they stand in the file. It is valid until handle returns.
 	Data    []byte
 	Arrived time.Time // when it was found in the file
+	// Encoding says how Data stands for text. Data is as it stands in the file, so that offsets are the file's.
+	Encoding Encoding
 	// Record says that Data is exactly one range that was held, closed, and not released when an earlier life ended.
 	Record bool
 	// Partial says that the last line has no end and will get none soon. Should more of it come, the next block begins with it.
@@ -168,6 +177,9 @@ func (f *File) length() int64 {
 // next reads the next block of f. more says that it may have another one at once.
 func (t *Tailer) next(f *File, now time.Time, final bool) (b *Block, more bool) {
 	f.dirty = false
+	if f.dropped {
+		return nil, false
+	}
 	if f.gone {
 		return t.farewell(f, now), false
 	}
@@ -176,6 +188,11 @@ func (t *Tailer) next(f *File, now time.Time, final bool) (b *Block, more bool) 
 	}
 	if len(f.again) > 0 {
 		return t.recall(f, now), true
+	}
+	if f.shrunk && f.read == 0 {
+		f.shrunk = false
+		t.truncated(f, now)
+		return nil, true
 	}
 	p, overlap, err := t.fill(f, final)
 	switch {
@@ -209,12 +226,13 @@ func (t *Tailer) open(f *File, now time.Time) bool {
 		return false
 	}
 	f.swap(src)
-	f.size, f.modified, f.ended = i.size, i.modified, false
+	f.size, f.modified, f.ended, f.asleep = i.size, i.modified, false, false
 	if i.size < f.marks.end() || !f.marks.match(src, i.size) {
 		t.truncated(f, now)
 		return false
 	}
 	f.marks = f.marks.take(src, f.read)
+	f.encoding = sniff(src)
 	return true
 }
 
@@ -246,6 +264,7 @@ func (t *Tailer) fill(f *File, final bool) (p []byte, overlap int, err error) {
 	if known, ok := f.marks.at(f.read); ok && known != sum(buf[:overlap]) {
 		return nil, 0, errChanged
 	}
+	f.verified = time.Now().UnixNano()
 	f.dirty = full && n == len(buf)
 	f.known = from + int64(n)
 	if f.dirty {
@@ -265,13 +284,17 @@ func (t *Tailer) room(n int) []byte {
 // cut makes a block of the whole lines of p, whose first bytes are known.
 func (t *Tailer) cut(f *File, p []byte, overlap int, now time.Time, final bool) (b *Block, more bool) {
 	full := f.dirty
+	if overlap == 0 {
+		f.encoding = encodingOf(p)
+	}
 	start, skipping := t.skip(f, p, overlap)
 	rest := p[start:]
-	if len(rest) > 0 && rest[0] == 0 {
+	if len(rest) > 0 && rest[0] == 0 && f.encoding == Bytes {
 		rest = nil // nothing but NULs
 	}
-	end := bytes.LastIndexByte(rest, '\n') + 1
-	b = &Block{File: f, Offset: f.read + int64(start-overlap), Data: rest[:end], Arrived: now, skipping: skipping}
+	at := f.read + int64(start-overlap)
+	end := f.encoding.lastLine(rest, at)
+	b = &Block{File: f, Offset: at, Encoding: f.encoding, Data: rest[:end], Arrived: now, skipping: skipping}
 	switch {
 	case end > 0:
 		f.wide = false
@@ -303,7 +326,7 @@ func (t *Tailer) cut(f *File, p []byte, overlap int, now time.Time, final bool) 
 func (t *Tailer) skip(f *File, p []byte, start int) (line int, skipping bool) {
 	line = start
 	if f.skipping {
-		i := bytes.IndexByte(p[line:], '\n') + 1
+		i := f.encoding.firstLine(p[line:], f.read)
 		if skipping = i == 0; skipping {
 			i = len(p) - line
 		}
@@ -311,7 +334,7 @@ func (t *Tailer) skip(f *File, p []byte, start int) (line int, skipping bool) {
 		line += i
 	}
 	text := line
-	for text < len(p) && p[text] == 0 {
+	for f.encoding == Bytes && text < len(p) && p[text] == 0 {
 		text++
 	}
 	switch {
@@ -348,7 +371,7 @@ func (t *Tailer) jump(f *File, p []byte) {
 
 // ending handles a line that has no end yet, and a file that is at its end.
 func (t *Tailer) ending(f *File, b *Block, rest []byte, now time.Time, final bool) {
-	if i := bytes.IndexByte(rest, 0); i >= 0 {
+	if i := bytes.IndexByte(rest, 0); i >= 0 && f.encoding == Bytes {
 		rest = rest[:i] // what follows is not written yet
 	}
 	if n := int64(len(rest)); n != f.half {
@@ -391,7 +414,7 @@ func (t *Tailer) recall(f *File, now time.Time) *Block {
 	s := f.again[0]
 	buf := t.room(int(min(s.to-s.from, 8*maxBlock)))
 	n, _ := f.src.ReadAt(buf, s.from)
-	return &Block{File: f, Offset: s.from, Data: buf[:n], Arrived: now, Record: true}
+	return &Block{File: f, Offset: s.from, Data: buf[:n], Arrived: now, Record: true, Encoding: f.encoding}
 }
 
 // farewell is the last block of a file whose content is nowhere.
@@ -416,7 +439,7 @@ func (f *File) handled(b *Block) {
 	f.lost -= b.Lost
 	f.move(b)
 	if b.Last {
-		f.ended = true
+		f.ended, f.asleep = true, true
 		f.close()
 		f.t.log.Info("a log file is complete", zap.String("path", f.Path), zap.String("now", f.name), zap.Int64("bytes", f.read))
 	}

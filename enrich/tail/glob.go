@@ -1,9 +1,12 @@
 package tail
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -15,13 +18,43 @@ func checkGlob(g string) error {
 	return nil
 }
 
-// A view is one look at some directories: each is read once, however many globs and files ask for it.
+// A view is one look at some directories: each directory is read once, and each file is asked for once, however many globs
+// and files want to know.
 type view struct {
 	names map[string][]string
-	errs  map[string]error
+	infos map[string]info
+	errs  map[string]error // of directories, but for those that do not exist
 }
 
-func newView() *view { return &view{names: map[string][]string{}, errs: map[string]error{}} }
+func newView() *view {
+	return &view{names: map[string][]string{}, infos: map[string]info{}, errs: map[string]error{}}
+}
+
+// stat tells of the file at path; ok is false where there is none, or none that we may know of.
+func (v *view) stat(path string) (i info, ok bool) {
+	i, ok = v.infos[path]
+	if !ok {
+		i, _ = stat(path)
+		v.infos[path] = i
+	}
+	return i, i.ino != 0
+}
+
+// files gives the files in a directory that want is true of, oldest first.
+func (v *view) files(dir string, want func(name string) bool) []entry {
+	var found []entry
+	for _, name := range v.list(dir) {
+		if !want(name) || compressed(name) {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		if i, ok := v.stat(path); ok && i.regular {
+			found = append(found, entry{path: path, info: i})
+		}
+	}
+	slices.SortFunc(found, older)
+	return found
+}
 
 // list gives the names in a directory, in no order.
 func (v *view) list(dir string) []string {
@@ -34,7 +67,10 @@ func (v *view) list(dir string) []string {
 		d.Close()
 	}
 	if err != nil {
-		v.names[dir], v.errs[dir] = nil, err
+		v.names[dir] = nil
+		if !errors.Is(err, fs.ErrNotExist) {
+			v.errs[dir] = err
+		}
 	}
 	return v.names[dir]
 }
@@ -56,12 +92,12 @@ func (v *view) walk(at string, parts []string, path, dir func(string)) {
 	}
 	if !strings.ContainsAny(part, `*?[\`) {
 		p := filepath.Join(at, part)
-		i, err := stat(p)
+		i, ok := v.stat(p)
 		switch {
-		case err == nil && len(rest) > 0 && i.dir:
+		case ok && len(rest) > 0 && i.dir:
 			v.walk(p, rest, path, dir)
 			return
-		case err == nil && len(rest) == 0:
+		case ok && len(rest) == 0:
 			path(p)
 		}
 		dir(here)
@@ -75,7 +111,7 @@ func (v *view) walk(at string, parts []string, path, dir func(string)) {
 		p := filepath.Join(at, name)
 		if len(rest) == 0 {
 			path(p)
-		} else if i, err := stat(p); err == nil && i.dir {
+		} else if i, ok := v.stat(p); ok && i.dir {
 			v.walk(p, rest, path, dir)
 		}
 	}
@@ -106,6 +142,11 @@ func isRotation(base, name string) bool {
 	}
 	rest, ok = strings.CutSuffix(rest, ext)
 	return ok && isStamp(rest)
+}
+
+// isRotated says the same of two paths in one directory.
+func isRotated(base, path string) bool {
+	return filepath.Dir(base) == filepath.Dir(path) && isRotation(filepath.Base(base), filepath.Base(path))
 }
 
 // isStamp says whether s is a separator and a number, a date, or a word for old.

@@ -58,6 +58,7 @@ type life struct {
 	config  Config
 	clock   time.Time
 	handles map[string]*os.File
+	taker   func(*Block) error
 	hold    []string
 	holds   map[string]*Hold
 	got     []string
@@ -65,6 +66,7 @@ type life struct {
 
 func newLife(t testing.TB) *life {
 	l := &life{t: t, dir: t.TempDir(), clock: time.Now(), handles: map[string]*os.File{}, holds: map[string]*Hold{}}
+	l.taker = l.handle
 	l.config = Config{Checkpoint: filepath.Join(t.TempDir(), "checkpoint"), Log: zaptest.NewLogger(t)}
 	t.Cleanup(func() {
 		l.kill()
@@ -275,7 +277,7 @@ func (l *life) read(want []string) error {
 
 func (l *life) readAll() error {
 	for rounds := 0; ; rounds++ {
-		busy, err := l.tailer.round(l.t.Context(), l.clock, l.handle)
+		busy, err := l.tailer.round(l.t.Context(), l.clock, l.taker)
 		if err != nil || !busy {
 			return err
 		}

@@ -2,7 +2,7 @@ package tail
 
 import (
 	"cmp"
-	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,9 +17,6 @@ import (
 const (
 	// settled is how long a file that looks like a copy of ours must stay as it is until it counts as a file of its own.
 	settled = 2 * time.Second
-	// fresh is how long a file that we do not follow counts as new: it may be a rotated one that we never saw under its
-	// first name.
-	fresh = 3 * time.Second
 	// slack is how much the clock that stamps files may be behind ours.
 	slack = 20 * time.Millisecond
 	// banner is the longest beginning that two logs are thought to share by chance.
@@ -29,6 +26,8 @@ const (
 // An entry is a file as a look finds it.
 type entry struct {
 	path string
+	real string // where path leads, if it is a symbolic link
+	sure bool   // it was asked for by its name
 	info
 }
 
@@ -44,10 +43,9 @@ func (t *Tailer) look(now time.Time) {
 	defer t.mu.Unlock()
 	looked := time.Now()
 	v := newView()
-	matched := t.match(v)
 	here := map[*File]bool{}
 	var strangers []entry
-	for _, e := range matched {
+	for _, e := range t.match(v) {
 		if f := t.byKey[e.key]; f != nil {
 			here[f] = true
 			f.seen(e)
@@ -56,14 +54,24 @@ func (t *Tailer) look(now time.Time) {
 			strangers = append(strangers, e)
 		}
 	}
-	t.follows(v, here, now)
-	slices.SortFunc(strangers, older)
-	for _, e := range strangers {
+	went := t.searchAway(v, here, now)
+	for _, e := range byAge(strangers) {
 		if t.byKey[e.key] == nil { // it may have been found to be a copy meanwhile
-			t.meet(v, e, now)
+			t.meet(e, now)
 		}
 	}
-	t.remember(v, now)
+	for _, f := range went {
+		t.displaced(v, f, now, t.looked.UnixNano())
+	}
+	t.unseen(v, now)
+	for _, f := range slices.Clone(t.files) {
+		switch {
+		case f.gone && f.ended && !f.isHeld():
+			t.forget(f)
+		case f.src == nil && !f.gone && !f.asleep: // while it has a name
+			t.open(f, now)
+		}
+	}
 	t.looked = looked
 	t.metrics.files.Set(float64(len(t.files)))
 }
@@ -72,28 +80,28 @@ func (t *Tailer) look(now time.Time) {
 func (t *Tailer) match(v *view) []entry {
 	var found []entry
 	known := map[key]bool{}
-	t.dirs = t.dirs[:0]
+	t.dirs, t.pipes = t.dirs[:0], t.pipes[:0]
 	for _, g := range t.config.Globs {
 		if g == Standard {
 			continue
 		}
 		v.expand(g, func(path string) {
-			if compressed(path) {
-				return
-			}
-			i, err := stat(path)
-			if err != nil || !i.regular || known[i.key] {
+			i, ok := v.stat(path)
+			if !ok || known[i.key] || compressed(path) {
 				return
 			}
 			known[i.key] = true
-			found = append(found, entry{path, i})
-			t.target(path)
+			e := entry{path: path, real: t.target(path), sure: path == filepath.Clean(g), info: i}
+			switch {
+			case i.regular:
+				found = append(found, e)
+			case i.pipe:
+				t.pipes = append(t.pipes, e)
+			}
 		}, t.visit)
 	}
 	for dir, err := range v.errs {
-		if !errors.Is(err, fs.ErrNotExist) {
-			t.say(dir, err)
-		}
+		t.say(dir, err)
 	}
 	return found
 }
@@ -105,82 +113,100 @@ func (t *Tailer) visit(dir string) {
 	}
 }
 
-// target watches where a symbolic link leads, since that is where the writing happens.
-func (t *Tailer) target(path string) {
-	if i, err := os.Lstat(path); err == nil && i.Mode()&fs.ModeSymlink != 0 {
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			t.visit(filepath.Dir(real))
-		}
+// target gives where a symbolic link leads, and watches that directory, since the writing happens there.
+func (t *Tailer) target(path string) string {
+	if i, err := os.Lstat(path); err != nil || i.Mode()&fs.ModeSymlink == 0 {
+		return ""
 	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return ""
+	}
+	t.visit(filepath.Dir(real))
+	return real
 }
 
 // seen takes what a look has found of f.
 func (f *File) seen(e entry) {
-	if e.size != f.size || e.modified != f.modified || f.src == nil && !f.ended || f.size > f.read && !f.skipping {
+	if e.size != f.size || e.modified != f.modified || f.src == nil && !f.asleep || len(f.again) > 0 {
 		f.dirty = true
 	}
-	f.name, f.size, f.modified = e.path, e.size, e.modified
+	f.shrunk = f.shrunk || e.size < f.size
+	f.name, f.real, f.size, f.modified = e.path, e.real, e.size, e.modified
 }
 
-// follows finds the files that are no longer where the globs look.
-func (t *Tailer) follows(v *view, here map[*File]bool, now time.Time) {
+// searchAway finds the files that are no longer where the globs look, and gives those that were there until now.
+func (t *Tailer) searchAway(v *view, here map[*File]bool, now time.Time) (went []*File) {
 	for _, f := range slices.Clone(t.files) {
-		if here[f] || f.gone || f.Stream {
+		if here[f] || f.gone {
 			continue
 		}
 		if f.away.IsZero() {
-			f.away = now
-			f.dirty = true
+			f.away, f.dirty = now, true
 			t.metrics.rotated.Inc()
-			t.displaced(v, f, now)
+			went = append(went, f)
 		}
-		t.search(v, f, now)
+		t.search(v, f)
 	}
+	return went
 }
 
 // search finds where f is now.
-func (t *Tailer) search(v *view, f *File, now time.Time) {
-	for _, e := range t.beside(v, f) {
-		if e.key == f.key {
-			f.seen(e)
-			return
-		}
-	}
-	if f.src != nil {
-		return // it has no name here, but we can read it
-	}
-	if f.ended && !f.isHeld() {
-		t.forget(f)
+func (t *Tailer) search(v *view, f *File) {
+	if e, ok := t.byName(v, f); ok {
+		f.seen(e)
 		return
 	}
-	if !t.findCopy(v, f) {
+	switch {
+	case f.src != nil: // it has no name here, but we can read it
+	case f.ended && len(f.again) == 0:
+		if !f.isHeld() {
+			t.forget(f)
+		}
+	case !t.findCopy(v, f):
 		t.lose(f, lostDeleted)
 	}
 }
 
-// beside gives the files in the directories in which f was seen.
-func (t *Tailer) beside(v *view, f *File) []entry {
-	dirs := []string{filepath.Dir(f.Path)}
-	if d := filepath.Dir(f.name); d != dirs[0] {
-		dirs = append(dirs, d)
+// byName finds f beside its path: where it was last, or else under any name.
+func (t *Tailer) byName(v *view, f *File) (entry, bool) {
+	if i, ok := v.stat(f.name); ok && i.key == f.key {
+		return entry{path: f.name, info: i}, true
 	}
-	var found []entry
-	for _, dir := range dirs {
-		for _, name := range v.list(dir) {
-			path := filepath.Join(dir, name)
-			if i, err := stat(path); err == nil && i.regular {
-				found = append(found, entry{path, i})
-			}
+	for _, e := range t.beside(v, f, func(string) bool { return true }) {
+		if e.key == f.key {
+			return e, true
 		}
 	}
-	slices.SortFunc(found, older)
+	return entry{}, false
+}
+
+// beside gives the files that want is true of, in the directories in which f was seen, oldest first.
+func (t *Tailer) beside(v *view, f *File, want func(name string) bool) []entry {
+	dir, now := filepath.Dir(f.Path), filepath.Dir(f.name)
+	found := v.files(dir, want)
+	if now != dir {
+		found = append(found, v.files(now, want)...)
+	}
 	return found
 }
 
-// displaced reads the generations of a path that came and went since the last look: f was the last that we saw.
-func (t *Tailer) displaced(v *view, f *File, now time.Time) {
-	for _, e := range t.beside(v, f) {
-		if t.byKey[e.key] != nil || compressed(e.path) || !isRotation(filepath.Base(f.Path), filepath.Base(e.path)) || !t.isFresh(e, now) {
+// unseen begins the generations of files in place that came and went since the last look without our having read a byte.
+// It costs nothing while the directory does not change.
+func (t *Tailer) unseen(v *view, now time.Time) {
+	since := t.looked.UnixNano()
+	for _, f := range slices.Clone(t.files) {
+		if i, ok := v.stat(filepath.Dir(f.Path)); ok && f.away.IsZero() && !f.gone && i.modified >= since-slack.Nanoseconds() {
+			t.displaced(v, f, now, since)
+		}
+	}
+}
+
+// displaced begins the generations of a path that came and went unseen: f was the last that we saw, at the time since.
+func (t *Tailer) displaced(v *view, f *File, now time.Time, since int64) {
+	base := filepath.Base(f.Path)
+	for _, e := range t.beside(v, f, func(name string) bool { return isRotation(base, name) }) {
+		if t.byKey[e.key] != nil || since <= 0 || e.stamp() < since-slack.Nanoseconds() {
 			continue
 		}
 		src, err := os.Open(e.path)
@@ -194,7 +220,69 @@ func (t *Tailer) displaced(v *view, f *File, now time.Time) {
 		}
 		g := t.begin(f.Path, e, src, 0)
 		g.away = now
+		t.order(g)
 	}
+}
+
+// order puts a file that was rotated away before the one that has taken its place.
+func (t *Tailer) order(f *File) {
+	files := slices.DeleteFunc(t.files, func(g *File) bool { return g == f })
+	i := slices.IndexFunc(files, func(g *File) bool {
+		return g.away.IsZero() && (g.Path == f.Path || isRotated(g.Path, f.Path))
+	})
+	if i < 0 {
+		i = len(files)
+	}
+	t.files = slices.Insert(files, i, f)
+}
+
+// startsLike says whether content is also the beginning of f as it is now: a copy in the making.
+func (f *File) startsLike(content io.ReaderAt, size int64) bool {
+	return size == 0 || f.src != nil && size <= f.length() && same(f.src, content, min(size, window)) && same(f.src, content, size)
+}
+
+// same says whether two contents have the same bytes before an offset.
+func same(a, b io.ReaderAt, at int64) bool {
+	var p, q [window]byte
+	from, n := before(at)
+	i, _ := a.ReadAt(p[:n], from)
+	j, _ := b.ReadAt(q[:n], from)
+	return i == n && j == n && p == q
+}
+
+// resembles says whether content of the given size is f's, as far as it goes. Where f's own can be read it is compared; where
+// only the marks are left, much of what they know must be there: a common banner does not make a copy.
+func (f *File) resembles(content io.ReaderAt, size int64) bool {
+	known := f.marks.within(size)
+	if known == 0 || !f.marks.match(content, size) {
+		return false
+	}
+	switch {
+	case f.src != nil && f.isIntact():
+		return size <= f.length() && same(f.src, content, size)
+	case f.asleep && size > f.size:
+		return false
+	}
+	return known >= f.marks.end()/2
+}
+
+// isIntact says whether f still holds what we have read of it.
+func (f *File) isIntact() bool {
+	return f.length() >= f.marks.end() && f.marks.match(f.src, f.marks.end())
+}
+
+// byAge gives the oldest first, but a file before its rotated ones, which may be copies of it.
+func byAge(found []entry) []entry {
+	slices.SortFunc(found, older)
+	var bases, rotated []entry
+	for _, e := range found {
+		if slices.ContainsFunc(found, func(base entry) bool { return isRotated(base.path, e.path) }) {
+			rotated = append(rotated, e)
+		} else {
+			bases = append(bases, e)
+		}
+	}
+	return append(bases, rotated...)
 }
 
 // older orders files by age. Files of one moment are ordered by name: app.log.2 before app.log.1 before app.log, and dates as
@@ -213,18 +301,6 @@ func generation(path string) int {
 	return n
 }
 
-// isFresh says whether e was not there a moment ago.
-func (t *Tailer) isFresh(e entry, now time.Time) bool {
-	since, known := t.seen[e.key]
-	if known {
-		return now.Sub(since) < fresh
-	}
-	if t.looked.IsZero() {
-		return false
-	}
-	return e.stamp() > t.looked.Add(-slack).UnixNano()
-}
-
 // stamp is when the file was born, or else when it was last written.
 func (i info) stamp() int64 {
 	if i.born != 0 {
@@ -235,36 +311,44 @@ func (i info) stamp() int64 {
 
 // isCopy says whether content is that of a file of ours, as far as it goes.
 func (t *Tailer) isCopy(content *os.File, size int64) bool {
-	for _, f := range t.files {
-		if f.marks.covers(size) && f.marks.match(content, size) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(t.files, func(f *File) bool { return f.mayHave(content, size) })
 }
 
-// findCopy looks for a copy of f, whose own content is gone, and lets f go on there.
+// findCopy looks for a copy of f, whose own content is gone, and lets f go on there. Of several the longest is taken.
 func (t *Tailer) findCopy(v *view, f *File) bool {
-	if f.marks.end() == 0 {
-		return false
-	}
-	near := t.beside(v, f)
-	slices.Reverse(near) // the newest first
-	for _, e := range near {
-		if g := t.byKey[e.key]; compressed(e.path) || e.size == 0 || g != nil && g.copyOf != f {
+	var best entry
+	var copied *os.File
+	near := t.beside(v, f, func(string) bool { return true })
+	for _, e := range slices.Backward(near) { // the newest first
+		if g := t.byKey[e.key]; e.size <= best.size || f.marks.within(e.size) == 0 || g != nil && g.copyOf != f {
 			continue
 		}
 		src, err := os.Open(e.path)
 		if err != nil {
 			continue
 		}
-		if f.marks.covers(e.size) && f.marks.match(src, e.size) {
-			t.moveTo(f, e, src)
-			return true
+		if !f.resembles(src, e.size) || t.isRathers(f, src, e.size) {
+			src.Close()
+			continue
 		}
-		src.Close()
+		if copied != nil {
+			copied.Close()
+		}
+		best, copied = e, src
 	}
-	return false
+	if copied != nil {
+		t.moveTo(f, best, copied)
+	}
+	return copied != nil
+}
+
+// isRathers says whether another file of ours knows more of content than f does: where logs have a common banner, the one
+// that knows most is the one.
+func (t *Tailer) isRathers(f *File, content io.ReaderAt, size int64) bool {
+	known := f.marks.within(size)
+	return slices.ContainsFunc(t.files, func(g *File) bool {
+		return g != f && !g.gone && g.marks.within(size) > known && g.resembles(content, size)
+	})
 }
 
 // moveTo lets f go on in another file that has its content.
@@ -278,7 +362,7 @@ func (t *Tailer) moveTo(f *File, e entry, src *os.File) {
 	}
 	f.close()
 	f.swap(src)
-	f.key, f.name, f.size, f.modified, f.dirty = e.key, e.path, e.size, e.modified, true
+	f.key, f.name, f.real, f.size, f.modified, f.dirty = e.key, e.path, e.real, e.size, e.modified, true
 	if e.size < f.read { // written after the copy was made, and read before the truncation
 		f.read = e.size
 		f.marks = f.marks.upTo(e.size).take(src, e.size)
@@ -296,11 +380,11 @@ func (t *Tailer) moveTo(f *File, e entry, src *os.File) {
 func (t *Tailer) truncated(f *File, now time.Time) {
 	t.metrics.cut.Inc()
 	src := f.swap(nil)
-	g := t.begin(f.Path, entry{f.name, info{key: f.key}}, src, 0)
-	g.away, g.limit = f.away, f.limit
-	if i, err := fstat(src); err == nil {
-		g.size, g.modified, g.limit = i.size, i.modified, i.size
+	i, err := fstat(src)
+	if err != nil {
+		i = info{key: f.key}
 	}
+	t.begin(f.Path, entry{path: f.name, real: f.real, info: i}, src, 0).away = f.away
 	f.key, f.dirty = key{}, true
 	if f.away.IsZero() {
 		f.away = now
@@ -309,7 +393,7 @@ func (t *Tailer) truncated(f *File, now time.Time) {
 	if !t.findCopy(v, f) {
 		t.lose(f, lostTruncated)
 	}
-	t.displaced(v, f, now)
+	t.displaced(v, f, now, f.verified)
 }
 
 // lose gives up a file whose content is nowhere.
@@ -336,46 +420,67 @@ func (t *Tailer) lose(f *File, reason string) {
 }
 
 // meet decides what a file is that we do not know.
-func (t *Tailer) meet(v *view, e entry, now time.Time) {
+func (t *Tailer) meet(e entry, now time.Time) {
+	if t.binary[e.key] {
+		return
+	}
 	src, err := os.Open(e.path)
 	if err != nil {
-		t.say(e.path, err)
+		t.refused(e, err)
 		return
 	}
 	t.over(e.path)
-	if f := t.continued(e, src); f != nil {
+	if !e.sure && isBinary(src) {
+		t.binary[e.key] = true
+		t.log.Info("a file is no log and is left alone", zap.String("path", e.path))
+		src.Close()
+		return
+	}
+	f, wait := t.continued(e, src)
+	if f != nil && !wait {
 		f.away = time.Time{}
 		t.moveTo(f, e, src)
 		return
 	}
-	f, wait := t.copied(e, src, now)
+	if !wait {
+		f, wait = t.copied(e, src, now)
+	}
 	if wait {
 		src.Close()
 		return
 	}
-	start := t.start(e, now)
+	start := t.start(e)
 	if f != nil {
 		start = e.size
 	}
 	g := t.begin(e.path, e, src, start)
 	g.copyOf = f
+	t.order(g)
+}
+
+// refused notes a file that cannot be opened, and how long it was at the first look.
+func (t *Tailer) refused(e entry, err error) {
+	t.say(e.path, err)
+	if _, ok := t.late[e.key]; !ok {
+		t.late[e.key] = t.start(e)
+	}
 }
 
 // continued gives the file of ours that e has replaced with its own content, as editors and file systems with changing
-// inodes do.
-func (t *Tailer) continued(e entry, src *os.File) *File {
+// inodes do. wait says that it is being read just now.
+func (t *Tailer) continued(e entry, src *os.File) (f *File, wait bool) {
 	for _, f := range t.files {
 		if f.Path != e.path || f.away.IsZero() || f.marks.end() < window || e.size < f.marks.end() {
 			continue
 		}
-		if !f.nameless() && !f.gone {
+		if !f.gone && !f.nameless() || f.src != nil && (e.size < f.length() || !same(f.src, src, f.length())) {
 			continue
 		}
 		if f.marks.match(src, e.size) {
-			return f
+			return f, f.busy
 		}
 	}
-	return nil
+	return nil, false
 }
 
 // nameless says whether f's own file was deleted.
@@ -391,10 +496,10 @@ func (f *File) nameless() bool {
 // that this is not sure yet. f is the file whose copy it is.
 func (t *Tailer) copied(e entry, src *os.File, now time.Time) (f *File, wait bool) {
 	for _, f := range t.files {
-		if f.gone || f.marks.end() == 0 || !isRotation(filepath.Base(f.Path), filepath.Base(e.path)) || filepath.Dir(f.Path) != filepath.Dir(e.path) {
+		if !isRotated(f.Path, e.path) {
 			continue
 		}
-		if e.size > max(f.length(), f.marks.end()) || !f.marks.match(src, e.size) {
+		if !f.mayHave(src, e.size) {
 			continue
 		}
 		d, ok := t.delayed[e.key]
@@ -402,7 +507,7 @@ func (t *Tailer) copied(e entry, src *os.File, now time.Time) (f *File, wait boo
 			t.delayed[e.key] = delay{e.size, now}
 			return nil, true
 		}
-		if e.size == 0 || now.Sub(d.since) < settled {
+		if e.size == 0 || now.Sub(d.since) < settled || f.src != nil && !f.isIntact() {
 			return nil, true
 		}
 		delete(t.delayed, e.key)
@@ -414,8 +519,23 @@ func (t *Tailer) copied(e entry, src *os.File, now time.Time) (f *File, wait boo
 	return nil, false
 }
 
+// mayHave says whether content is a copy of f, or may become one.
+func (f *File) mayHave(content io.ReaderAt, size int64) bool {
+	if f.gone {
+		return false
+	}
+	if f.resembles(content, size) {
+		return true
+	}
+	next := f.marks.within(size) == 0 || f.src != nil && !f.isIntact() // it may be one of what f's file holds now
+	return next && f.startsLike(content, size)
+}
+
 // start gives where a file is begun.
-func (t *Tailer) start(e entry, now time.Time) int64 {
+func (t *Tailer) start(e entry) int64 {
+	if at, ok := t.late[e.key]; ok {
+		return at
+	}
 	for _, f := range t.files {
 		if f.Path == e.path {
 			return 0 // it takes that one's place
@@ -439,9 +559,11 @@ func (t *Tailer) start(e entry, now time.Time) int64 {
 // begin follows a file from an offset on.
 func (t *Tailer) begin(path string, e entry, src *os.File, start int64) *File {
 	f := t.newFile(path)
-	f.key, f.name, f.size, f.modified = e.key, e.path, e.size, e.modified
-	f.read, f.decided, f.dirty = start, start, true
+	f.key, f.name, f.real, f.size, f.modified = e.key, e.path, e.real, e.size, e.modified
+	f.read, f.decided, f.dirty, f.limit = start, start, true, e.size
 	f.swap(src)
+	f.encoding = sniff(src)
+	f.verified = t.looked.UnixNano()
 	if start > window {
 		f.marks = f.marks.take(src, window)
 	}
@@ -456,31 +578,10 @@ func (t *Tailer) begin(path string, e entry, src *os.File, start int64) *File {
 // forget drops a file.
 func (t *Tailer) forget(f *File) {
 	f.close()
+	f.dropped = true
 	if t.byKey[f.key] == f {
 		delete(t.byKey, f.key)
 	}
 	t.files = slices.DeleteFunc(t.files, func(g *File) bool { return f == g })
 	t.touch()
-}
-
-// remember notes which files are beside ours, so that a new one is known as new, and drops what is of no use any more.
-func (t *Tailer) remember(v *view, now time.Time) {
-	next := map[key]time.Time{}
-	for _, f := range t.files {
-		for _, e := range t.beside(v, f) {
-			if since, ok := t.seen[e.key]; ok {
-				next[e.key] = since
-			} else if _, ok := next[e.key]; !ok && (t.looked.IsZero() || !t.isFresh(e, now)) {
-				next[e.key] = time.Time{}
-			} else if !ok {
-				next[e.key] = now
-			}
-		}
-	}
-	t.seen = next
-	for _, f := range slices.Clone(t.files) {
-		if f.gone && f.ended && !f.isHeld() {
-			t.forget(f)
-		}
-	}
 }

@@ -100,8 +100,15 @@ func (m marks) take(content io.ReaderAt, at int64) marks {
 	return m.add(at, sum(p[:n]))
 }
 
-// covers says whether content of the given size is long enough to be known by the marks.
-func (m marks) covers(size int64) bool { return len(m) > 0 && m[0].At <= size }
+// within gives how much of content of the given size the marks know.
+func (m marks) within(size int64) int64 {
+	for i := len(m) - 1; i >= 0; i-- {
+		if m[i].At <= size {
+			return m[i].At
+		}
+	}
+	return 0
+}
 
 // upTo gives the marks within a size.
 func (m marks) upTo(size int64) marks {

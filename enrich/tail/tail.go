@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -49,6 +50,9 @@ const (
 	quietRotated = 30 * time.Second
 	// quietDeleted is the same for a file that has no name any more. It is shorter since the open file keeps the disk full.
 	quietDeleted = 5 * time.Second
+	// manyOpen is how many files may be open however long they are silent, and longQuiet is when the others are closed.
+	manyOpen  = 128
+	longQuiet = 10 * time.Minute
 	// saveEvery is the shortest time between two writes of the checkpoint.
 	saveEvery = time.Second
 )
@@ -80,7 +84,9 @@ type Tailer struct {
 	mu      sync.Mutex // guards what follows, and what File says that it guards
 	files   []*File    // oldest first
 	byKey   map[key]*File
-	seen    map[key]time.Time // when each file of the directories that is not ours was first seen
+	late    map[key]int64     // files that we were not allowed to read at the first look: how long they were
+	binary  map[key]bool      // files that are no logs
+	pipes   []entry           // the pipes of the last look
 	said    map[string]string // problems that are not over, so that each is said once
 	delayed map[key]delay     // files that look like a copy of ours, until that is sure
 	looked  time.Time         // when the last look began, by the clock that stamps files
@@ -117,7 +123,8 @@ func New(c Config) (*Tailer, error) {
 		metrics: newMetrics(c.Registerer),
 		started: time.Now(),
 		byKey:   map[key]*File{},
-		seen:    map[key]time.Time{},
+		late:    map[key]int64{},
+		binary:  map[key]bool{},
 		said:    map[string]string{},
 		delayed: map[key]delay{},
 		bell:    make(chan struct{}, 1),
@@ -143,32 +150,45 @@ func (t *Tailer) Run(ctx context.Context, handle func(*Block) error) error {
 }
 
 // follow reads until ctx is done.
-func (t *Tailer) follow(ctx context.Context, handle func(*Block) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var helpers sync.WaitGroup
-	defer helpers.Wait()
-	defer cancel()
-	streams := t.openStreams(ctx, &helpers)
-	helpers.Go(func() { t.watch(ctx) })
-	helpers.Go(func() { t.save(ctx) })
+func (t *Tailer) follow(parent context.Context, handle func(*Block) error) (err error) {
+	ctx, fail := context.WithCancelCause(parent)
+	s := newStreams(t)
+	defer s.wait()
+	defer fail(nil)
+	s.helpers.Go(func() { fail(guard(func() { t.watch(ctx, s) })) })
+	s.helpers.Go(func() { fail(guard(func() { t.save(ctx) })) })
 	for {
 		busy, err := t.round(ctx, time.Now(), handle)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if busy {
+		case ctx.Err() != nil && parent.Err() == nil:
+			return context.Cause(ctx)
+		case ctx.Err() != nil:
+			return s.drain(handle)
+		case busy:
 			continue
 		}
 		select {
 		case <-ctx.Done():
-			return t.drain(streams, handle)
-		case p := <-streams:
-			if err := t.stream(p, handle); err != nil {
+		case p := <-s.pieces:
+			if err := p.hand(handle); err != nil {
 				return err
 			}
 		case <-t.bell:
 		}
 	}
+}
+
+// guard makes an error of a panic, so that it ends Run and not the program.
+func guard(f func()) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("follow the logs: panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	f()
+	return context.Canceled
 }
 
 // round gives every file that may have something one block, so that none starves, and says whether there may be more.
@@ -206,43 +226,40 @@ func (t *Tailer) waiting(now time.Time) []*File {
 func (t *Tailer) step(f *File, now time.Time, final bool, handle func(*Block) error) (more bool, err error) {
 	t.mu.Lock()
 	b, more := t.next(f, now, final)
+	f.busy = b != nil
 	t.mu.Unlock()
 	if b == nil {
 		return more, nil
 	}
-	if err := handle(b); err != nil {
-		return false, err
-	}
+	err = handle(b)
 	t.mu.Lock()
-	f.handled(b)
-	t.active = now
-	t.mu.Unlock()
-	t.touch()
-	return true, nil
+	defer t.mu.Unlock()
+	f.busy = false
+	if err == nil {
+		f.handled(b)
+		t.active = now
+		t.touch()
+	}
+	return true, err
 }
 
 // finish reads every file to the end that it has now.
 func (t *Tailer) finish(now time.Time, handle func(*Block) error) error {
 	t.look(now)
 	t.mu.Lock()
-	files := append([]*File(nil), t.files...)
-	for _, f := range files {
-		f.dirty = true
-		f.limit = f.length()
+	for _, f := range t.files {
+		f.dirty, f.limit = true, f.length()
 	}
 	t.mu.Unlock()
-	for len(files) > 0 {
-		var left []*File
-		for _, f := range files {
+	for busy := true; busy; {
+		busy = false
+		for _, f := range t.waiting(now) {
 			more, err := t.step(f, now, true, handle)
 			if err != nil {
 				return err
 			}
-			if more {
-				left = append(left, f)
-			}
+			busy = busy || more
 		}
-		files = left
 	}
 	return nil
 }
@@ -253,6 +270,20 @@ func (t *Tailer) rest(now time.Time) {
 	defer t.mu.Unlock()
 	if now.Sub(t.active) > time.Second {
 		t.buf = nil
+		t.doze(now)
+	}
+}
+
+// doze closes files that nobody has written to for long, where there are many.
+func (t *Tailer) doze(now time.Time) {
+	if len(t.files) <= manyOpen {
+		return
+	}
+	for _, f := range t.files {
+		if f.src != nil && !f.dirty && f.due.IsZero() && now.Sub(f.came) > longQuiet {
+			f.close()
+			f.asleep = true
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package tail
 
 import (
 	"context"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -28,34 +29,34 @@ type watcher struct {
 }
 
 // watch looks and rings until ctx is done.
-func (t *Tailer) watch(ctx context.Context) {
+func (t *Tailer) watch(ctx context.Context, s *streams) {
 	w := t.newWatcher()
 	defer w.close()
 	timer := time.NewTimer(poll)
 	defer timer.Stop()
-	w.sync()
-	t.look(time.Now())
-	t.ring()
+	moved, last := true, time.Time{}
 	for {
-		moved := false
+		if w.rest() || moved {
+			w.look()
+			s.open(ctx)
+		}
+		t.ring()
+		last = time.Now()
+		timer.Reset(w.interval())
+		moved = false
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
 			moved = true
+			continue
 		case e := <-w.events():
 			moved = w.heard(e)
 		case err := <-w.errors():
 			w.failed(err)
 			moved = true
 		}
-		if w.rest() || moved {
-			t.look(time.Now())
-			w.sync()
-		}
-		t.ring()
-		timer.Reset(w.interval())
-		if !pause(ctx, pace) {
+		if !pause(ctx, pace-time.Since(last)) {
 			return
 		}
 	}
@@ -63,11 +64,24 @@ func (t *Tailer) watch(ctx context.Context) {
 
 // pause waits, and says whether ctx is still alive.
 func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
 	select {
 	case <-ctx.Done():
 		return false
 	case <-time.After(d):
 		return true
+	}
+}
+
+// look looks, and again where it came upon directories that were not watched before: they may have changed meanwhile.
+func (w *watcher) look() {
+	for range 3 {
+		w.t.look(time.Now())
+		if !w.sync() {
+			return
+		}
 	}
 }
 
@@ -136,24 +150,25 @@ func (w *watcher) heard(e fsnotify.Event) (moved bool) {
 func (t *Tailer) written(path string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	path = filepath.Clean(path)
 	for _, f := range t.files {
-		if f.name == path {
+		if f.name == path || f.real == path {
 			f.dirty = true
 		}
 	}
 }
 
-// sync watches the directories of the last look.
-func (w *watcher) sync() {
+// sync watches the directories of the last look, and says whether one of them is new.
+func (w *watcher) sync() (more bool) {
 	if w.notify == nil {
-		return
+		return false
 	}
 	w.t.mu.Lock()
 	dirs := slices.Clone(w.t.dirs)
 	w.t.mu.Unlock()
 	w.deaf = false
 	for _, dir := range dirs {
-		w.add(dir)
+		more = w.add(dir) || more
 	}
 	for dir := range w.watched {
 		if !slices.Contains(dirs, dir) {
@@ -161,25 +176,29 @@ func (w *watcher) sync() {
 			delete(w.watched, dir)
 		}
 	}
+	return more
 }
 
 // add watches a directory, again if another one has its name now.
-func (w *watcher) add(dir string) {
+func (w *watcher) add(dir string) (added bool) {
 	i, err := stat(dir)
 	if err != nil || w.watched[dir] == i.key {
-		return
+		return false
 	}
 	if _, ok := w.watched[dir]; ok {
 		w.notify.Remove(dir)
 	}
-	if err := w.notify.Add(dir); err != nil {
+	err = w.notify.Add(dir)
+	w.t.mu.Lock()
+	defer w.t.mu.Unlock()
+	if err != nil {
 		w.deaf = true
-		w.t.mu.Lock()
 		w.t.say(dir, err)
-		w.t.mu.Unlock()
-		return
+		return false
 	}
+	w.t.over(dir)
 	w.watched[dir] = i.key
+	return true
 }
 
 // interval is when to look next although nothing was heard.
