@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/openreplay/log-sidecar/enrich/table"
+	"github.com/openreplay/log-sidecar/enrich/tail"
 	"github.com/openreplay/log-sidecar/internal/admin"
 	"github.com/openreplay/log-sidecar/proxy"
 )
@@ -77,6 +78,7 @@ func (s *sidecar) run(ctx context.Context) error {
 
 	s.log.Info("the sidecar is up", zap.String("version", versionText()), zap.Any("ports", s.config.Ports),
 		zap.Strings("logs", s.config.Logs), zap.String("sink", s.config.Sink))
+	s.sayLogs()
 	select {
 	case <-ctx.Done():
 		err = nil
@@ -116,6 +118,18 @@ func (s *sidecar) prepareState() {
 	if err := os.MkdirAll(s.config.State, 0o700); err != nil {
 		s.log.Error("the state directory cannot be made: after a restart errors may be missed or doubled; set --state to a directory that this user can write",
 			zap.String("path", s.config.State), zap.Error(err))
+	}
+}
+
+// sayLogs says what would else look as if nothing happened.
+func (s *sidecar) sayLogs() {
+	if len(s.config.Logs) == 0 {
+		s.log.Warn("no log files are given, so no error can be found: set --logs")
+	}
+	for _, glob := range s.config.Logs {
+		if matches, err := filepath.Glob(glob); err == nil && len(matches) == 0 && glob != tail.Standard {
+			s.log.Info("no log file matches yet; it is picked up when it appears", zap.String("glob", glob))
+		}
 	}
 }
 
