@@ -153,11 +153,16 @@ func (s *Splitter) timeOf(rec *Record, st *stamp) {
 	if st.kind == "" {
 		return
 	}
-	if !st.zoned && !rec.Arrived.IsZero() {
-		s.learned.arrivedAt(st.time(rec.Arrived, 0), rec.Arrived)
-	}
+	s.learned.zone(st, rec.Arrived)
 	rec.Time, rec.ZoneGiven = st.time(rec.Arrived, s.learned.Offset), st.zoned
 	rec.clamp()
+}
+
+// learnZone takes from a record that is not wanted what its stamp says of the zone.
+func (s *Splitter) learnZone(r *open) {
+	if r.head.stamp.kind != "" {
+		s.learned.zone(&r.head.stamp, r.arrived)
+	}
 }
 
 func (rec *Record) clamp() {

@@ -94,6 +94,12 @@ func (m *learned) traceUnder(flush bool) {
 // zoneStep is the smallest step between zones.
 const zoneStep = 15 * time.Minute
 
+func (m *learned) zone(s *stamp, arrived time.Time) {
+	if !s.zoned && !arrived.IsZero() {
+		m.arrivedAt(s.time(arrived, 0), arrived)
+	}
+}
+
 // arrivedAt learns the zone of stamps without one: what was just read was just written.
 func (m *learned) arrivedAt(stamped, arrived time.Time) {
 	behind := stamped.Sub(arrived)

@@ -20,46 +20,46 @@ type sign struct {
 const digits = "0123456789"
 
 var signs = []sign{
-	{fold("err", edges+"oOeEsS"), acceptWord("err", "error", "erro", "erreur", "errore", "errors"), 4},
-	{fold("seve"), acceptSevere, 6},
-	{fold("leve"), acceptKey, 6},
-	{fold("prio"), acceptKey, 7},
-	{fold("lvl", "\"'=:\\"), acceptKey, 0},
-	{fold("fata"), acceptWord("fatal", "fata"), 5},
-	{fold("fail"), acceptFail, 6},
-	{fold("pani"), acceptWord("panic", "panicked", "pani"), 7},
-	{fold("dpan"), acceptWord("dpanic"), 4},
-	{fold("ftl", edges), acceptWord("ftl"), 0},
-	{fold("exce"), acceptWord("exception", "exceptiongroup"), 1},
+	{fold("err", edges+"oOeEsS"), acceptWord("err", "error", "erro", "erreur", "errore", "errors"), 3},
+	{fold("seve"), acceptSevere, 1},
+	{fold("leve"), acceptKey, 1},
+	{fold("prio"), acceptKey, 4},
+	{fold("lvl", "\"'=:\\"), acceptKey, 3},
+	{fold("fata"), acceptWord("fatal", "fata"), 4},
+	{fold("fail"), acceptFail, 4},
+	{fold("pani"), acceptWord("panic", "panicked", "pani"), 6},
+	{fold("dpan"), acceptWord("dpanic"), 5},
+	{fold("ftl", edges), acceptWord("ftl"), 3},
+	{fold("exce"), acceptWord("exception", "exceptiongroup"), 5},
 	{fold("eror"), acceptWord("eror"), 7},
 	{fold("crit"), acceptWord("crit", "critical"), 4},
-	{fold("grav"), acceptWord("grave"), 7},
-	{fold("trac"), acceptText("Traceback (most"), 3},
-	{fold("aler"), acceptWord("alert", "aler"), 1},
-	{fold("allv"), acceptWord("allvarlig"), 5},
-	{fold("emer"), acceptWord("emerg", "emergency", "emer"), 1},
-	{fold("unca"), acceptWord("uncaught"), 1},
-	{fold("unha"), acceptWord("unhandled"), 1},
-	{fold("call"), acceptText("called at "), 6},
-	{fold("goro"), acceptText("goroutine "), 7},
-	{fold("stac"), acceptText("Stack trace:"), 3},
-	{fold("schw"), acceptWord("schwerwiegend"), 6},
-	{fold("fehl"), acceptWord("fehler"), 6},
-	{exact(" ", " ", "a", "t"), acceptFrame, 5},
-	{exact("\t", "a", "t", " "), acceptFrame, 6},
-	{exact("\\", "t", "a", "t"), acceptFrame, 0},
-	{exact("\nn", "#", "0", " "), acceptAlways, 2},
-	{exact("=", "CS", "RU", "AP"), acceptText("=CRASH REPORT", "=SUPERVISOR REPORT"), 0},
-	{exact("*", "*", " ", "("), acceptAlways, 0},
-	{exact("r", "b", ":", digits), acceptAlways, 3},
-	{exact("\n", "<", digits, digits+">"), acceptPriority, 0},
-	{exact("\n \"m\t[", "EFC", digits, digits), acceptGlog, 2},
-	{exact("\n [|\t(<\"m,;", "EFCA", " |/]:,)>\"\t;", ""), acceptLetter, 2},
-	{exact("\xe9", "\x87", "\x8d", "\xe5"), acceptAlways, 3},                 // 重大
-	{exact("\xe4", "\xb8", "\xa5", "\xe9"), acceptAlways, 3},                 // 严重
-	{exact("\xe5", "\x9a", "\xb4", "\xe9"), acceptAlways, 3},                 // 嚴重
-	{exact("\xec", "\x8b", "\xac", "\xea"), acceptAlways, 6},                 // 심각
-	{exact("\xd0\xd1", "\x9e\xbe", "\xd0\xd1", "\xa8\x88"), acceptAlways, 1}, // ошибка
+	{fold("grav"), acceptWord("grave"), 5},
+	{fold("trac"), acceptText("Traceback (most"), 5},
+	{fold("aler"), acceptWord("alert", "aler"), 7},
+	{fold("allv"), acceptWord("allvarlig"), 6},
+	{fold("emer"), acceptWord("emerg", "emergency", "emer"), 7},
+	{fold("unca"), acceptWord("uncaught"), 5},
+	{fold("unha"), acceptWord("unhandled"), 5},
+	{fold("call"), acceptText("called at "), 7},
+	{fold("goro"), acceptText("goroutine "), 3},
+	{fold("stac"), acceptText("Stack trace:"), 5},
+	{fold("schw"), acceptWord("schwerwiegend"), 7},
+	{fold("fehl"), acceptWord("fehler"), 7},
+	{exact(" ", " ", "a", "t"), acceptFrame, 6},
+	{exact("\t", "a", "t", " "), acceptFrame, 4},
+	{exact("\\", "t", "a", "t"), acceptFrame, 2},
+	{exact("\nn", "#", "0", " "), acceptAlways, 6},
+	{exact("=", "CS", "RU", "AP"), acceptText("=CRASH REPORT", "=SUPERVISOR REPORT"), 1},
+	{exact("*", "*", " ", "("), acceptAlways, 2},
+	{exact("r", "b", ":", digits), acceptAlways, 1},
+	{exact("\n", "<", digits, digits+">"), acceptPriority, 2},
+	{exact("\n \"m\t[", "EFC", digits, digits), acceptGlog, 0},
+	{exact("\n [|\t(<\"m,;", "EFCA", " |/]:,)>\"\t;", ""), acceptLetter, 0},
+	{exact("\xe9", "\x87", "\x8d", "\xe5"), acceptAlways, 4},                 // 重大
+	{exact("\xe4", "\xb8", "\xa5", "\xe9"), acceptAlways, 2},                 // 严重
+	{exact("\xe5", "\x9a", "\xb4", "\xe9"), acceptAlways, 2},                 // 嚴重
+	{exact("\xec", "\x8b", "\xac", "\xea"), acceptAlways, 3},                 // 심각
+	{exact("\xd0\xd1", "\x9e\xbe", "\xd0\xd1", "\xa8\x88"), acceptAlways, 6}, // ошибка
 }
 
 // edges are the bytes that end a word: ASCII without letters and digits.
@@ -294,7 +294,7 @@ func acceptKey(data []byte, at int) bool {
 		return false
 	}
 	i++
-	for i < end && has(" \\\"'{", data[i]) {
+	for i < end && (data[i] == '"' || data[i] == ' ' || data[i] == '\\' || data[i] == '\'' || data[i] == '{') {
 		i++
 	}
 	if i >= end {

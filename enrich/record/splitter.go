@@ -103,137 +103,6 @@ func (s *Splitter) close(forget bool) {
 	}
 }
 
-// feed is one block on its way through.
-type feed struct {
-	s         *Splitter
-	data      []byte
-	at        int64 // the offset of data[0]
-	pos       int
-	candidate int // the next candidate's place; -1: none; -2: not looked for yet
-}
-
-func (f *feed) run() {
-	s := f.s
-	everything := s.options.All || s.options.Min < Error || s.options.Head != nil
-	for f.pos < len(f.data) {
-		if everything || s.learned.Seen < learnBytes || s.busy() || s.midline {
-			f.line()
-			continue
-		}
-		at := f.nextCandidate()
-		if at < 0 {
-			f.skipTo(f.lastRecord(len(f.data)))
-			for f.pos < len(f.data) {
-				f.line()
-			}
-			return
-		}
-		f.skipTo(f.lastRecord(at))
-		for f.pos <= at {
-			f.line()
-		}
-	}
-}
-
-// busy says whether a record is open that may be wanted, or of which this cannot be said yet.
-func (s *Splitter) busy() bool {
-	for i := range s.streams {
-		st := &s.streams[i]
-		if st.partial != nil {
-			return true
-		}
-		for _, r := range st.open {
-			if !r.closed && r.sign || r.given {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func (f *feed) nextCandidate() int {
-	if f.candidate == -2 || f.candidate >= 0 && f.candidate < f.pos {
-		f.candidate = candidate(f.data, f.pos)
-	}
-	return f.candidate
-}
-
-// backLines and backBytes bound how far a record's head is looked for before a candidate.
-const (
-	backLines = 100
-	backBytes = 32 << 10
-)
-
-// lastRecord gives where a record surely begins at or before the line that holds data[at-1] or data[at].
-func (f *feed) lastRecord(at int) int {
-	start := f.lineStart(min(at, len(f.data)-1))
-	for n := 0; start > f.pos && n < backLines && at-start < backBytes; n++ {
-		if f.s.surelyBegins(lineAt(f.data, start)) {
-			return start
-		}
-		start = f.lineStart(start - 1)
-	}
-	return start
-}
-
-func (f *feed) lineStart(at int) int {
-	return max(f.pos, bytes.LastIndexByte(f.data[:at], '\n')+1)
-}
-
-func lineAt(data []byte, start int) []byte {
-	end := bytes.IndexByte(data[start:], '\n')
-	if end < 0 {
-		return data[start:]
-	}
-	return data[start : start+end]
-}
-
-// skipTo passes over bytes that hold no candidate and no record that is open.
-func (f *feed) skipTo(pos int) {
-	if pos == f.pos {
-		return
-	}
-	for i := range f.s.streams {
-		for _, r := range f.s.streams[i].open {
-			if !r.closed {
-				r.closed = true
-			}
-		}
-		f.s.streams[i].open = f.s.streams[i].open[:0]
-	}
-	if f.s.options.Lines {
-		f.s.number += int64(bytes.Count(f.data[f.pos:pos], []byte{'\n'}))
-	}
-	f.pos = pos
-}
-
-// line takes the next line of the block.
-func (f *feed) line() {
-	s := f.s
-	b := lineAt(f.data, f.pos)
-	size := len(b)
-	offset := f.at + int64(f.pos)
-	f.pos += size + 1
-	sign := f.candidate != -1 && f.signIn(f.pos-size-1, f.pos)
-	s.learned.Seen = min(s.learned.Seen+size+1, learnBytes)
-	b = bytes.TrimSuffix(b, []byte{'\r'})
-	l := line{offset: offset, end: offset + int64(len(b)), number: s.number, last: s.number, text: b, sign: sign, arrived: s.arrived}
-	if s.midline {
-		s.midline = false
-		s.tail(l)
-	} else {
-		s.unwrap(l)
-	}
-	s.number++
-}
-
-func (f *feed) signIn(start, end int) bool {
-	if f.candidate < start {
-		f.candidate = candidate(f.data, start)
-	}
-	return f.candidate >= 0 && f.candidate < end
-}
-
 // tail takes the rest of a line that was too long for one block.
 func (s *Splitter) tail(l line) {
 	s.number--
@@ -282,28 +151,6 @@ func (s *Splitter) endPartial(st *stream) {
 	l := st.begin.with(stripColour(st.partial))
 	st.partial = nil
 	s.take(st, l)
-}
-
-// surelyBegins says whether a line begins a record whatever stands before it.
-func (s *Splitter) surelyBegins(b []byte) bool {
-	b = bytes.TrimSuffix(b, []byte{'\r'})
-	if p, ok := unwrap(b); ok {
-		b = p.text
-	}
-	if b = stripColour(b); len(b) == 0 || isSpace(b[0]) {
-		return false
-	}
-	if isObjectLine(b) {
-		return true
-	}
-	h := parseHead(b)
-	return h.some() && s.learned.begins(&h) && (!h.stampless() || s.learned.count(h.shape) >= max(established, s.learned.most())) && !(h.writer != "" && tracesOn(b[min(h.message, len(b)):]))
-}
-
-// tracesOn says whether a message that stands behind a head of its own only goes on with the writer's stack trace.
-func tracesOn(message []byte) bool {
-	c, _ := classify(message)
-	return c != plain
 }
 
 // take decides where a line belongs.
@@ -413,13 +260,11 @@ func (r *open) takesMessage(message []byte, h *head) bool {
 // takeObject takes a line that begins with a brace. It may be JSON's, or the dump of an object within a record.
 func (s *Splitter) takeObject(st *stream, r *open, l line) bool {
 	if isObjectLine(l.text) {
-		o, _ := parseObject(l.text)
-		if r != nil && r.kind == stamped && !r.closed && o.levelRank == 0 && o.timeRank == 0 && !s.learned.json() {
+		if r != nil && r.kind == stamped && !r.closed && !s.learned.json() && isDump(l.text) {
 			return false
 		}
 		s.learned.Objects = min(s.learned.Objects+1, 100)
-		sev, ok := o.severity()
-		s.start(st, l, head{format: "json", sev: sev, level: ok}, object1, plain, 0)
+		s.start(st, l, head{format: "json"}, object1, plain, 0)
 		return true
 	}
 	if r != nil && r.kind == stamped && !r.closed && !s.learned.json() || r != nil && r.depth > 0 && !r.closed {
@@ -431,6 +276,12 @@ func (s *Splitter) takeObject(st *stream, r *open, l line) bool {
 		return true
 	}
 	return false
+}
+
+// isDump says whether an object is no record of a logger: it has neither level nor time.
+func isDump(b []byte) bool {
+	o, _ := parseObject(b)
+	return o.levelRank == 0 && o.timeRank == 0
 }
 
 // depthOf counts braces and brackets outside of strings.
@@ -464,11 +315,7 @@ func (s *Splitter) takePretty(st *stream, r *open, l line) bool {
 	}
 	r.add(l, l.text)
 	if r.depth = depthOf(r.depth, l.text); r.depth <= 0 {
-		o, end := parseObject(r.text)
-		if r.kind = object1; end > 0 {
-			r.head.format = "json"
-			r.head.sev, r.head.level = o.severity()
-		}
+		r.kind, r.head.format = object1, "json"
 	}
 	return true
 }
@@ -481,7 +328,7 @@ func (s *Splitter) takeRest(st *stream, r *open, l line, c class, lang language)
 	}
 	switch {
 	case r.kind == object1 || r.head.onOneLine():
-		if !r.head.access && (c == frame || c == indent) && r.blanks == 0 && lang != golang && r.lines > 0 && r.head.level && r.head.sev >= Warning {
+		if !r.head.access && (c == frame || c == indent) && r.blanks == 0 && lang != golang && r.isTrouble() {
 			break
 		}
 		s.start(st, l, head{}, unheaded, c, lang)
@@ -511,6 +358,16 @@ func (s *Splitter) takeRest(st *stream, r *open, l line, c class, lang language)
 	}
 	r.look(l.text, c, lang)
 	r.add(l, l.text)
+}
+
+// isTrouble says whether a record on one line may have a stack trace below it.
+func (r *open) isTrouble() bool {
+	if r.kind != object1 {
+		return r.head.level && r.head.sev >= Warning
+	}
+	o, _ := parseObject(r.text)
+	sev, _ := o.severity()
+	return sev >= Warning
 }
 
 // late counts a line that comes after its record was given out.
@@ -659,6 +516,10 @@ func (s *Splitter) finish(st *stream, r *open) {
 		return
 	}
 	r.closed = true
+	if !s.options.All && s.options.Min >= Error && !r.sign { // nothing in it says "error"
+		s.learnZone(r)
+		return
+	}
 	rec := s.build(r)
 	if s.options.All || rec.Severity >= s.options.Min && rec.Severity > 0 || s.options.Min == 0 {
 		r.given = true

@@ -1,0 +1,158 @@
+package record
+
+import (
+	"bytes"
+)
+
+// feed is one block on its way through.
+type feed struct {
+	s         *Splitter
+	data      []byte
+	at        int64 // the offset of data[0]
+	pos       int
+	candidate int // the next candidate's place; -1: none; -2: not looked for yet
+}
+
+func (f *feed) run() {
+	s := f.s
+	everything := s.options.All || s.options.Min < Error || s.options.Head != nil
+	for f.pos < len(f.data) {
+		if everything || s.learned.Seen < learnBytes || s.busy() || s.midline {
+			f.line()
+			continue
+		}
+		at := f.nextCandidate()
+		if at < 0 {
+			f.skipTo(f.lastRecord(len(f.data)))
+			for f.pos < len(f.data) {
+				f.line()
+			}
+			return
+		}
+		f.skipTo(f.lastRecord(at))
+		for f.pos <= at {
+			f.line()
+		}
+	}
+}
+
+// busy says whether a record is open that may be wanted, or of which this cannot be said yet.
+func (s *Splitter) busy() bool {
+	for i := range s.streams {
+		st := &s.streams[i]
+		if st.partial != nil {
+			return true
+		}
+		for _, r := range st.open {
+			if !r.closed && r.sign || r.given {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (f *feed) nextCandidate() int {
+	if f.candidate == -2 || f.candidate >= 0 && f.candidate < f.pos {
+		f.candidate = candidate(f.data, f.pos)
+	}
+	return f.candidate
+}
+
+// backLines and backBytes bound how far a record's head is looked for before a candidate.
+const (
+	backLines = 100
+	backBytes = 32 << 10
+)
+
+// lastRecord gives where a record surely begins at or before the line that holds data[at-1] or data[at].
+func (f *feed) lastRecord(at int) int {
+	start := f.lineStart(min(at, len(f.data)-1))
+	for n := 0; start > f.pos && n < backLines && at-start < backBytes; n++ {
+		if f.s.surelyBegins(lineAt(f.data, start)) {
+			return start
+		}
+		start = f.lineStart(start - 1)
+	}
+	return start
+}
+
+func (f *feed) lineStart(at int) int {
+	return max(f.pos, bytes.LastIndexByte(f.data[:at], '\n')+1)
+}
+
+func lineAt(data []byte, start int) []byte {
+	end := bytes.IndexByte(data[start:], '\n')
+	if end < 0 {
+		return data[start:]
+	}
+	return data[start : start+end]
+}
+
+// skipTo passes over bytes that hold no candidate and no record that is open.
+func (f *feed) skipTo(pos int) {
+	if pos == f.pos {
+		return
+	}
+	for i := range f.s.streams {
+		for _, r := range f.s.streams[i].open {
+			if !r.closed {
+				r.closed = true
+			}
+		}
+		f.s.streams[i].open = f.s.streams[i].open[:0]
+	}
+	if f.s.options.Lines {
+		f.s.number += int64(bytes.Count(f.data[f.pos:pos], []byte{'\n'}))
+	}
+	f.pos = pos
+}
+
+// line takes the next line of the block.
+func (f *feed) line() {
+	s := f.s
+	b := lineAt(f.data, f.pos)
+	size := len(b)
+	offset := f.at + int64(f.pos)
+	f.pos += size + 1
+	sign := f.candidate != -1 && f.signIn(f.pos-size-1, f.pos)
+	s.learned.Seen = min(s.learned.Seen+size+1, learnBytes)
+	b = bytes.TrimSuffix(b, []byte{'\r'})
+	l := line{offset: offset, end: offset + int64(len(b)), number: s.number, last: s.number, text: b, sign: sign, arrived: s.arrived}
+	if s.midline {
+		s.midline = false
+		s.tail(l)
+	} else {
+		s.unwrap(l)
+	}
+	s.number++
+}
+
+func (f *feed) signIn(start, end int) bool {
+	if f.candidate < start {
+		f.candidate = candidate(f.data, start)
+	}
+	return f.candidate >= 0 && f.candidate < end
+}
+
+// surelyBegins says whether a line begins a record whatever stands before it.
+func (s *Splitter) surelyBegins(b []byte) bool {
+	b = bytes.TrimSuffix(b, []byte{'\r'})
+	if p, ok := unwrap(b); ok {
+		b = p.text
+	}
+	if b = stripColour(b); len(b) == 0 || isSpace(b[0]) {
+		return false
+	}
+	if isObjectLine(b) {
+		return true
+	}
+	h := parseHead(b)
+	return h.some() && s.learned.begins(&h) && (!h.stampless() || s.learned.count(h.shape) >= max(established, s.learned.most())) && !(h.writer != "" && tracesOn(b[min(h.message, len(b)):]))
+}
+
+// tracesOn says whether a message that stands behind a head of its own only goes on with the writer's stack trace.
+func tracesOn(message []byte) bool {
+	c, _ := classify(message)
+	return c != plain
+}
