@@ -6,15 +6,19 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/openreplay/log-sidecar/forwarder/cloudlogging"
+	"github.com/openreplay/log-sidecar/proxy"
 )
 
 // checkTimeout bounds each neighbour.
@@ -41,6 +45,7 @@ func check(ctx context.Context, p process, args []string) error {
 
 func tryAll(ctx context.Context, out io.Writer, c *config) error {
 	failed := false
+	defer warnLocalPages(ctx, out, c)
 	for _, n := range []neighbour{
 		{"app", checkApp}, {"logs", checkLogs}, {"state", checkState}, {"Cloud Logging", checkCloud},
 	} {
@@ -73,6 +78,42 @@ func checkApp(ctx context.Context, c *config) (string, error) {
 		conn.Close()
 	}
 	return "accepts connections", nil
+}
+
+// warnLocalPages says which pages the app shows to this machine, and so, behind the sidecar, to everyone whom --local-only
+// does not keep out.
+func warnLocalPages(ctx context.Context, out io.Writer, c *config) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	for _, p := range c.Ports {
+		network, addr, err := appAddress(p.App)
+		if err != nil || strings.HasPrefix(p.App, "https:") {
+			continue
+		}
+		transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}}
+		defer transport.CloseIdleConnections()
+		for _, path := range proxy.LocalOnlyPaths() {
+			if slices.Contains(c.LocalOnly, path) || !shows(ctx, transport, path) {
+				continue
+			}
+			fmt.Fprintf(out, "warn  %-14s %s answers this machine; behind the sidecar every client comes from here, so it is open to the world: refuse it with --local-only\n", "local pages", path)
+		}
+	}
+}
+
+func shows(ctx context.Context, transport http.RoundTripper, path string) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)
+	if err != nil {
+		return false
+	}
+	answer, err := transport.RoundTrip(request)
+	if err != nil {
+		return false
+	}
+	answer.Body.Close()
+	return answer.StatusCode < 300
 }
 
 func appAddress(app string) (network, addr string, err error) {
