@@ -192,12 +192,17 @@ func (s *Stage) Run(flags ...string) *Process {
 // Launch starts the sidecar and does not wait.
 func (s *Stage) Launch(flags ...string) *Process {
 	s.t.Helper()
+	return Start(s.t, "sidecar", s.Command(flags...))
+}
+
+// Command is what Launch starts.
+func (s *Stage) Command(flags ...string) *exec.Cmd {
 	args := append([]string{"run", "--listen", s.Front, "--app", s.App, "--logs", filepath.Join(s.Logs, "*"),
 		"--state", s.State, "--health", s.Health, "--admin", s.admin,
 		"--project", Project, "--endpoint", s.Cloud, "--plaintext", "--pace", "0"}, flags...)
 	cmd := exec.Command(s.program, args...)
 	cmd.Env = append(os.Environ(), "GOTRACEBACK=all")
-	return Start(s.t, "sidecar", cmd)
+	return cmd
 }
 
 // AwaitReady waits until /readyz says that requests are accepted and forwarded.
