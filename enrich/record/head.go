@@ -279,7 +279,7 @@ func indentedMessage(b []byte, at int) int {
 
 // levelBefore finds a level in front of the stamp.
 func levelBefore(b []byte) (Severity, bool) {
-	if bytes.Contains(b, []byte("stdout F")) || bytes.Contains(b, []byte("stderr F")) { // a runtime's, cut in part
+	if i := bytes.IndexByte(b, 'F'); i > 0 && isStream(b[:i]) {
 		return 0, false
 	}
 	for _, w := range bytes.FieldsFunc(b, func(r rune) bool { return !isWordRune(r) }) {
@@ -288,6 +288,12 @@ func levelBefore(b []byte) (Severity, bool) {
 		}
 	}
 	return 0, false
+}
+
+// isStream says whether the name of a stream stands last: the F behind it is a container runtime's.
+func isStream(b []byte) bool {
+	b = bytes.TrimRight(b, " ")
+	return bytes.HasSuffix(b, []byte("stdout")) || bytes.HasSuffix(b, []byte("stderr"))
 }
 
 func isWordRune(r rune) bool { return r >= 0x80 || isLetter(byte(r)) || isDigit(byte(r)) }
@@ -350,7 +356,7 @@ func levelAfter(b []byte, i int) (sev Severity, ok bool, message int, wrapper bo
 		if i < len(b) {
 			next = b[i]
 		}
-		if s, isLevel := levelWord(word, words, next); isLevel {
+		if s, isLevel := levelWord(word, words, next); isLevel && !isStream(b[:start]) {
 			sev, ok = s, true
 			continue
 		}

@@ -170,12 +170,15 @@ func candidate(data []byte, from int) int {
 	return at
 }
 
-// tailCandidate looks at the last three bytes, where four do not fit: FTL and ERR at the very end of a log.
+// tailCandidate looks at the last three bytes as if a line end stood behind them: a sign can end there.
 func tailCandidate(data []byte, from int) int {
-	if at := len(data) - 3; at >= from && at >= 0 {
-		if hasFold(data, at, "err") || hasFold(data, at, "ftl") {
-			return at
-		}
+	at := len(data) - 3
+	if at < from || at < 0 {
+		return -1
+	}
+	start := max(0, at-32)
+	if end := append(make([]byte, 0, 40), data[start:]...); accepted(append(end, '\n'), at-start) {
+		return at
 	}
 	return -1
 }
@@ -266,13 +269,16 @@ func acceptSevere(data []byte, at int) bool {
 
 // acceptFail takes "fail" as a level, not as the verb of a sentence.
 func acceptFail(data []byte, at int) bool {
-	word := data[at:min(len(data), at+7)]
+	word, end := data[at:min(len(data), at+7)], at+4
+	for end < len(data) && end < at+8 && isLetter(data[end]) { // failed, failure
+		end++
+	}
 	switch {
 	case at > 0 && (isLetter(data[at-1]) && data[at-1] != 'm' && data[at-1] != 'n' || data[at-1] == '_'):
 		return false
 	case isUpper(word[0]) && isUpper(word[1]):
 		return true
-	case len(word) > 4 && word[4] == ':':
+	case end < len(data) && data[end] == ':':
 		return true
 	}
 	return at > 0 && has("\"[<=|", data[at-1])

@@ -342,7 +342,9 @@ func (s *Splitter) takeRest(st *stream, r *open, l line, c class, lang language)
 		s.replay(st, r, l)
 		return
 	}
-	if s.late(r) {
+	if s.late(r) { // the record's end is still to be known
+		r.look(l.text, c, lang)
+		r.lines, r.blanks = r.lines+1, 0
 		return
 	}
 	if r.kind == stamped && c == plain && r.lines == 1 && !r.head.level {
