@@ -78,7 +78,9 @@ func (a *answer) WriteHeader(status int) {
 	}
 }
 
-// frame says how the answer ends, and whether its connection does.
+// frame says how the answer ends, and whether its connection does. It must where the upload was not read to its end: what
+// is left of that would be taken for the next request, and without the word the HTTP server would hold the answer back
+// until it has read it.
 func (a *answer) frame(h http.Header, status int) {
 	if !a.x.body.complete() || a.x.proxy.draining.Load() {
 		h["Connection"] = []string{"close"}

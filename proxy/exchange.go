@@ -65,10 +65,6 @@ func (x *exchange) serve(r *http.Request) {
 	defer x.cancel()
 	defer x.watch(r)()
 	out := x.outgoing(r)
-	if x.body.body != nil && r.ProtoMajor == 1 {
-		// Without this a final answer that comes during the upload is held back until the upload is done.
-		http.NewResponseController(x.answer.ResponseWriter).EnableFullDuplex()
-	}
 	if x.upgrade != "" {
 		if x.ready = x.ask(out); x.ready.StatusCode == http.StatusSwitchingProtocols {
 			x.tunnel(x.ready)

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -98,7 +97,7 @@ func newCookieHash(key []byte) cookieHash {
 	return cookieHash{key}
 }
 
-// of gives the hash, 0 where there is no such cookie. Of several, the one whose name stands first in appCookies counts.
+// of gives 64 bits of the hash, 0 where there is no such cookie. Of several, the one whose name stands first in appCookies counts.
 func (c cookieHash) of(lines []string) uint64 {
 	best, at := "", len(appCookies)+1
 	for _, line := range lines {
@@ -113,9 +112,9 @@ func (c cookieHash) of(lines []string) uint64 {
 	if best == "" {
 		return 0
 	}
-	mac := hmac.New(sha256.New, c.key)
-	mac.Write([]byte(best))
-	return max(binary.LittleEndian.Uint64(mac.Sum(nil)), 1)
+	var room [128]byte
+	sum := sha256.Sum256(append(append(room[:0], c.key...), best...))
+	return max(binary.LittleEndian.Uint64(sum[:]), 1)
 }
 
 func cookieRank(name string) int {

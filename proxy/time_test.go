@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,21 +106,89 @@ func post(conn net.Conn, r *bufio.Reader) (closes bool, why string) {
 	return resp.Close, ""
 }
 
-// An app that says how long it keeps connections never closes one that a POST is just coming by, whatever the pace.
-func TestNoPostMeetsAConnectionThatTheAppCloses(t *testing.T) {
+// An app that says how long it keeps connections never has to close one, whatever the pace: a POST that comes by a
+// connection just then would be lost.
+func TestIdleConnectionsAreGivenUpBeforeTheAppDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		town := newTown(t, 2*time.Second, func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Keep-Alive", "timeout=2") })
-		_, front := town.proxy(Config{})
+		town := newTown(t, time.Second, func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Keep-Alive", "timeout=1") })
+		p, front := town.proxy(Config{})
+		var closedByApp atomic.Int32
+		p.app.connect = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := town.app.dial(ctx, network, addr)
+			return noted{conn, &closedByApp}, err
+		}
 		conn, _ := front.dial(t.Context(), "", "")
 		defer conn.Close()
 		r := bufio.NewReader(conn)
-		for pause := 900 * time.Millisecond; pause < 2100*time.Millisecond; pause += 10 * time.Millisecond {
+		for pause := 400 * time.Millisecond; pause < 1500*time.Millisecond; pause += 10 * time.Millisecond {
 			if _, why := post(conn, r); why != "" {
 				t.Fatalf("after %v: %s", pause, why)
 			}
 			time.Sleep(pause)
 		}
+		if n := closedByApp.Load(); n > 0 {
+			t.Errorf("the app closed %d connections", n)
+		}
 	})
+}
+
+// A request is sent again where not one byte of it was written, with its body, and only there.
+func TestWhatWasNotWrittenIsSentAgain(t *testing.T) {
+	for written, want := range map[int]string{0: "", 1: "502 Bad Gateway"} {
+		synctest.Test(t, func(t *testing.T) {
+			var bodies atomic.Int32
+			town := newTown(t, time.Minute, func(w http.ResponseWriter, r *http.Request) {
+				if body, _ := io.ReadAll(r.Body); string(body) == "ok" {
+					bodies.Add(1)
+				}
+			})
+			p, front := town.proxy(Config{})
+			broken := &atomic.Bool{}
+			p.app.connect = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := town.app.dial(ctx, network, addr)
+				return mean{conn, broken, written}, err
+			}
+			conn, _ := front.dial(t.Context(), "", "")
+			defer conn.Close()
+			r := bufio.NewReader(conn)
+			post(conn, r)
+			broken.Store(true) // the next write on the connection fails
+			if _, why := post(conn, r); why != want {
+				t.Errorf("after %d bytes: %q", written, why)
+			}
+			if n := bodies.Load(); n != int32(2-written) {
+				t.Errorf("after %d bytes: the app had %d", written, n)
+			}
+		})
+	}
+}
+
+// mean is a connection that breaks once, after some bytes.
+type mean struct {
+	net.Conn
+	broken *atomic.Bool
+	after  int
+}
+
+func (m mean) Write(b []byte) (int, error) {
+	if m.broken.CompareAndSwap(true, false) {
+		return m.after, io.ErrClosedPipe
+	}
+	return m.Conn.Write(b)
+}
+
+// noted counts how often the other side has closed.
+type noted struct {
+	net.Conn
+	ends *atomic.Int32
+}
+
+func (n noted) Read(b []byte) (int, error) {
+	size, err := n.Conn.Read(b)
+	if err == io.EOF {
+		n.ends.Add(1)
+	}
+	return size, err
 }
 
 // The app's servers are replaced one after the other while a client goes on and on, on connections that it keeps.
