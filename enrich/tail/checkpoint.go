@@ -136,7 +136,7 @@ func (t *Tailer) restore() error {
 	looked, files, ok := t.load()
 	t.first = !ok
 	if ok {
-		t.looked = time.Unix(0, looked)
+		t.looked, t.known = time.Unix(0, looked), looked
 	}
 	for _, s := range files {
 		t.adopt(s)
@@ -152,7 +152,7 @@ func (t *Tailer) adopt(s saved) {
 	}
 	f.key = key{dev: s.Dev, ino: s.Inode, born: s.Born}
 	f.read, f.decided, f.marks, f.size = s.Position, s.Position, s.Marks, s.Size
-	f.skipping, f.ended, f.asleep, f.verified = s.Skipping, s.Ended, s.Ended, t.looked.UnixNano()
+	f.skipping, f.ended, f.asleep, f.verified = s.Skipping, s.Ended, s.Ended, t.known
 	if s.Away {
 		f.away = t.started
 	}

@@ -18,6 +18,9 @@ const (
 	smallRead = 64 << 10
 	// bigRead fits the processor's second cache together with what looks at it afterwards.
 	bigRead = 256 << 10
+	// recently is how much of what was read last is kept of a file that is being written to: a copy that was made a moment
+	// before is told by it.
+	recently = 16 << 10
 	// maxBlock is the longest line that is handed out.
 	maxBlock = 1 << 20
 )
@@ -49,35 +52,37 @@ type File struct {
 	t *Tailer
 
 	// Guarded by Tailer.mu.
-	key      key
-	name     string // where it is now; "" where that is not known
-	size     int64  // as the last look found it
-	modified int64
-	read     int64 // handed out up to here
-	known    int64 // it was at least this long when it was last read
-	marks    marks
-	dirty    bool      // may have something to read
-	due      time.Time // when to read it although nothing happened; zero: never
-	nul      int64     // NULs from read to here
-	half     int64     // length of the unfinished line
-	since    time.Time // when half last changed
-	came     time.Time // when it last had something to read
-	away     time.Time // when it was first seen to be no longer where the globs look; zero: it is
-	wide     bool      // its next line needs the longest buffer
-	skipping bool      // in the rest of a line that was too long
-	gone     bool      // its content is nowhere
-	ended    bool      // its last block was handed out
-	asleep   bool      // closed, until a look sees it change
-	shrunk   bool      // a look saw it become shorter
-	busy     bool      // a block of it is being handled
-	dropped  bool      // it is not ours any more
-	verified int64     // when it was last read as the file that we know, by the clock that stamps files
-	real     string    // where the name leads, if it is a symbolic link
-	encoding Encoding
-	again    []span // records to be handed out again
-	lost     int64  // bytes lost that no block has told of
-	limit    int64  // when stopping: where it ended
-	copyOf   *File  // its first bytes were read there
+	key       key
+	name      string // where it is now; "" where that is not known
+	size      int64  // as the last look found it
+	modified  int64
+	read      int64 // handed out up to here
+	known     int64 // it was at least this long when it was last read
+	marks     marks
+	dirty     bool      // may have something to read
+	due       time.Time // when to read it although nothing happened; zero: never
+	nul       int64     // NULs from read to here
+	half      int64     // length of the unfinished line
+	since     time.Time // when half last changed
+	came      time.Time // when it last had something to read
+	away      time.Time // when it was first seen to be no longer where the globs look; zero: it is
+	wide      bool      // its next line needs the longest buffer
+	skipping  bool      // in the rest of a line that was too long
+	gone      bool      // its content is nowhere
+	ended     bool      // its last block was handed out
+	asleep    bool      // closed, until a look sees it change
+	shrunk    bool      // a look saw it become shorter
+	busy      bool      // a block of it is being handled
+	dropped   bool      // it is not ours any more
+	verified  int64     // when it was last read as the file that we know, by the clock that stamps files
+	real      string    // where the name leads, if it is a symbolic link
+	encoding  Encoding
+	recent    []byte // what was read last, while the file is written to
+	recentEnd int64  // where that ends in the file
+	again     []span // records to be handed out again
+	lost      int64  // bytes lost that no block has told of
+	limit     int64  // when stopping: where it ended
+	copyOf    *File  // its first bytes were read there
 
 	mu      sync.Mutex // guards what follows
 	src     *os.File   // nil while it is not open
@@ -189,8 +194,7 @@ func (t *Tailer) next(f *File, now time.Time, final bool) (b *Block, more bool) 
 	if len(f.again) > 0 {
 		return t.recall(f, now), true
 	}
-	if f.shrunk && f.read == 0 {
-		f.shrunk = false
+	if f.shrunk { // even if what we read of it is still there: generations may begin alike
 		t.truncated(f, now)
 		return nil, true
 	}
@@ -264,7 +268,10 @@ func (t *Tailer) fill(f *File, final bool) (p []byte, overlap int, err error) {
 	if known, ok := f.marks.at(f.read); ok && known != sum(buf[:overlap]) {
 		return nil, 0, errChanged
 	}
-	f.verified = time.Now().UnixNano()
+	if end := f.marks.end(); end > f.read && !f.marks.match(f.src, end) {
+		return nil, 0, errChanged
+	}
+	f.verified = t.config.wall().UnixNano()
 	f.dirty = full && n == len(buf)
 	f.known = from + int64(n)
 	if f.dirty {
@@ -314,6 +321,9 @@ func (t *Tailer) cut(f *File, p []byte, overlap int, now time.Time, final bool) 
 	if len(f.marks) == 0 && overlap == 0 && start > window {
 		f.marks = f.marks.add(window, sum(p[:window]))
 	}
+	if f.recent = f.recent[:0]; !full {
+		f.recent, f.recentEnd = append(f.recent, p[max(0, start-recently):start]...), b.next
+	}
 	if len(b.Data) == 0 && !b.Last {
 		f.move(b)
 		return nil, f.dirty
@@ -353,6 +363,7 @@ func (t *Tailer) skip(f *File, p []byte, start int) (line int, skipping bool) {
 func (t *Tailer) jump(f *File, p []byte) {
 	_, overlap := before(f.read)
 	from := max(f.nul, f.read+int64(len(p)-overlap))
+	f.nul = from
 	at, ok := data(f.src, from-1)
 	if !ok {
 		return

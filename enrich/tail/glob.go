@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -40,7 +39,7 @@ func (v *view) stat(path string) (i info, ok bool) {
 	return i, i.ino != 0
 }
 
-// files gives the files in a directory that want is true of, oldest first.
+// files gives the files in a directory that want is true of.
 func (v *view) files(dir string, want func(name string) bool) []entry {
 	var found []entry
 	for _, name := range v.list(dir) {
@@ -52,7 +51,6 @@ func (v *view) files(dir string, want func(name string) bool) []entry {
 			found = append(found, entry{path: path, info: i})
 		}
 	}
-	slices.SortFunc(found, older)
 	return found
 }
 

@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"bytes"
 	"cmp"
 	"io"
 	"io/fs"
@@ -41,7 +42,10 @@ type delay struct {
 func (t *Tailer) look(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	looked := time.Now()
+	looked := t.config.wall()
+	if t.looked.IsZero() {
+		t.known = looked.UnixNano()
+	}
 	v := newView()
 	here := map[*File]bool{}
 	var strangers []entry
@@ -55,24 +59,29 @@ func (t *Tailer) look(now time.Time) {
 		}
 	}
 	went := t.searchAway(v, here, now)
-	for _, e := range byAge(strangers) {
+	for _, f := range slices.Clone(t.files) {
+		if f.src == nil && !f.gone && !f.asleep && !f.dropped { // while it has a name
+			t.open(f, now)
+		}
+	}
+	for _, e := range t.byAge(strangers) {
 		if t.byKey[e.key] == nil { // it may have been found to be a copy meanwhile
 			t.meet(e, now)
 		}
 	}
 	for _, f := range went {
-		t.displaced(v, f, now, t.looked.UnixNano())
+		t.displaced(v, f, now, t.known)
 	}
 	t.unseen(v, now)
 	for _, f := range slices.Clone(t.files) {
 		switch {
 		case f.gone && f.ended && !f.isHeld():
 			t.forget(f)
-		case f.src == nil && !f.gone && !f.asleep: // while it has a name
-			t.open(f, now)
+		case len(f.marks) == 0 && f.src != nil && f.size > 0: // so that it is known although it was not read yet
+			f.marks = f.marks.take(f.src, min(f.size, window)).take(f.src, f.size)
 		}
 	}
-	t.looked = looked
+	t.looked, t.known = looked, looked.UnixNano()
 	t.metrics.files.Set(float64(len(t.files)))
 }
 
@@ -131,7 +140,9 @@ func (f *File) seen(e entry) {
 	if e.size != f.size || e.modified != f.modified || f.src == nil && !f.asleep || len(f.again) > 0 {
 		f.dirty = true
 	}
-	f.shrunk = f.shrunk || e.size < f.size
+	if e.size < f.size && f.nul <= f.read { // apps that fill a file with NULs beforehand cut them off at the end
+		f.shrunk = true
+	}
 	f.name, f.real, f.size, f.modified = e.path, e.real, e.size, e.modified
 }
 
@@ -158,7 +169,10 @@ func (t *Tailer) search(v *view, f *File) {
 		return
 	}
 	switch {
-	case f.src != nil: // it has no name here, but we can read it
+	case f.src != nil: // it has no name here, but it can be read, and be written to
+		if i, err := fstat(f.src); err == nil {
+			f.seen(entry{path: f.name, real: f.real, info: i})
+		}
 	case f.ended && len(f.again) == 0:
 		if !f.isHeld() {
 			t.forget(f)
@@ -188,16 +202,16 @@ func (t *Tailer) beside(v *view, f *File, want func(name string) bool) []entry {
 	if now != dir {
 		found = append(found, v.files(now, want)...)
 	}
+	slices.SortFunc(found, t.older)
 	return found
 }
 
 // unseen begins the generations of files in place that came and went since the last look without our having read a byte.
 // It costs nothing while the directory does not change.
 func (t *Tailer) unseen(v *view, now time.Time) {
-	since := t.looked.UnixNano()
 	for _, f := range slices.Clone(t.files) {
-		if i, ok := v.stat(filepath.Dir(f.Path)); ok && f.away.IsZero() && !f.gone && i.modified >= since-slack.Nanoseconds() {
-			t.displaced(v, f, now, since)
+		if i, ok := v.stat(filepath.Dir(f.Path)); ok && f.away.IsZero() && !f.gone && t.config.stamp(i) >= t.known-slack.Nanoseconds() {
+			t.displaced(v, f, now, t.known)
 		}
 	}
 }
@@ -206,7 +220,7 @@ func (t *Tailer) unseen(v *view, now time.Time) {
 func (t *Tailer) displaced(v *view, f *File, now time.Time, since int64) {
 	base := filepath.Base(f.Path)
 	for _, e := range t.beside(v, f, func(name string) bool { return isRotation(base, name) }) {
-		if t.byKey[e.key] != nil || since <= 0 || e.stamp() < since-slack.Nanoseconds() {
+		if t.byKey[e.key] != nil || t.config.stamp(e.info) < since-slack.Nanoseconds() {
 			continue
 		}
 		src, err := os.Open(e.path)
@@ -236,11 +250,6 @@ func (t *Tailer) order(f *File) {
 	t.files = slices.Insert(files, i, f)
 }
 
-// startsLike says whether content is also the beginning of f as it is now: a copy in the making.
-func (f *File) startsLike(content io.ReaderAt, size int64) bool {
-	return size == 0 || f.src != nil && size <= f.length() && same(f.src, content, min(size, window)) && same(f.src, content, size)
-}
-
 // same says whether two contents have the same bytes before an offset.
 func same(a, b io.ReaderAt, at int64) bool {
 	var p, q [window]byte
@@ -253,17 +262,33 @@ func same(a, b io.ReaderAt, at int64) bool {
 // resembles says whether content of the given size is f's, as far as it goes. Where f's own can be read it is compared; where
 // only the marks are left, much of what they know must be there: a common banner does not make a copy.
 func (f *File) resembles(content io.ReaderAt, size int64) bool {
+	if f.src != nil && f.isIntact() {
+		return f.startsLike(content, size)
+	}
+	if f.asleep && size > f.size {
+		return false
+	}
+	if exact, ok := f.ends(content, size); ok {
+		return exact
+	}
 	known := f.marks.within(size)
-	if known == 0 || !f.marks.match(content, size) {
-		return false
+	return known > 0 && known >= f.marks.end()/2 && f.marks.match(content, size)
+}
+
+// startsLike says whether content is also the beginning of f's file as it is now. Of an empty one that is not known yet.
+func (f *File) startsLike(content io.ReaderAt, size int64) bool {
+	return size <= f.length() && same(f.src, content, min(size, window)) && same(f.src, content, size)
+}
+
+// ends compares the end of content with what was read last, and says whether that was possible.
+func (f *File) ends(content io.ReaderAt, size int64) (same, ok bool) {
+	from := f.read - int64(len(f.recent))
+	if f.recentEnd != f.read || size <= from || size > f.read {
+		return false, false
 	}
-	switch {
-	case f.src != nil && f.isIntact():
-		return size <= f.length() && same(f.src, content, size)
-	case f.asleep && size > f.size:
-		return false
-	}
-	return known >= f.marks.end()/2
+	p := make([]byte, size-from)
+	n, _ := content.ReadAt(p, from)
+	return n == len(p) && bytes.Equal(p, f.recent[:n]), true
 }
 
 // isIntact says whether f still holds what we have read of it.
@@ -272,8 +297,8 @@ func (f *File) isIntact() bool {
 }
 
 // byAge gives the oldest first, but a file before its rotated ones, which may be copies of it.
-func byAge(found []entry) []entry {
-	slices.SortFunc(found, older)
+func (t *Tailer) byAge(found []entry) []entry {
+	slices.SortFunc(found, t.older)
 	var bases, rotated []entry
 	for _, e := range found {
 		if slices.ContainsFunc(found, func(base entry) bool { return isRotated(base.path, e.path) }) {
@@ -287,8 +312,8 @@ func byAge(found []entry) []entry {
 
 // older orders files by age. Files of one moment are ordered by name: app.log.2 before app.log.1 before app.log, and dates as
 // they follow each other.
-func older(a, b entry) int {
-	return cmp.Or(cmp.Compare(a.modified, b.modified), cmp.Compare(a.born, b.born),
+func (t *Tailer) older(a, b entry) int {
+	return cmp.Or(cmp.Compare(t.config.stamp(a.info), t.config.stamp(b.info)), cmp.Compare(a.modified, b.modified),
 		cmp.Compare(generation(b.path), generation(a.path)), cmp.Compare(a.path, b.path))
 }
 
@@ -301,9 +326,9 @@ func generation(path string) int {
 	return n
 }
 
-// stamp is when the file was born, or else when it was last written.
+// stamp is when the file was born, or else when it was last written; of a directory when its names last changed.
 func (i info) stamp() int64 {
-	if i.born != 0 {
+	if i.born != 0 && !i.dir {
 		return i.born
 	}
 	return i.modified
@@ -320,7 +345,7 @@ func (t *Tailer) findCopy(v *view, f *File) bool {
 	var copied *os.File
 	near := t.beside(v, f, func(string) bool { return true })
 	for _, e := range slices.Backward(near) { // the newest first
-		if g := t.byKey[e.key]; e.size <= best.size || f.marks.within(e.size) == 0 || g != nil && g.copyOf != f {
+		if g := t.byKey[e.key]; e.size <= best.size || g != nil && g.copyOf != f {
 			continue
 		}
 		src, err := os.Open(e.path)
@@ -364,8 +389,12 @@ func (t *Tailer) moveTo(f *File, e entry, src *os.File) {
 	f.swap(src)
 	f.key, f.name, f.real, f.size, f.modified, f.dirty = e.key, e.path, e.real, e.size, e.modified, true
 	if e.size < f.read { // written after the copy was made, and read before the truncation
-		f.read = e.size
-		f.marks = f.marks.upTo(e.size).take(src, e.size)
+		known := f.marks.within(e.size) // rather twice than not at all
+		if same, _ := f.ends(src, e.size); same {
+			known = e.size
+		}
+		f.read = known
+		f.marks = f.marks.upTo(known).take(src, known)
 		f.mu.Lock()
 		f.decided = min(f.decided, f.read)
 		f.mu.Unlock()
@@ -385,7 +414,7 @@ func (t *Tailer) truncated(f *File, now time.Time) {
 		i = info{key: f.key}
 	}
 	t.begin(f.Path, entry{path: f.name, real: f.real, info: i}, src, 0).away = f.away
-	f.key, f.dirty = key{}, true
+	f.key, f.dirty, f.shrunk = key{}, true, false
 	if f.away.IsZero() {
 		f.away = now
 	}
@@ -486,7 +515,8 @@ func (t *Tailer) continued(e entry, src *os.File) (f *File, wait bool) {
 // nameless says whether f's own file was deleted.
 func (f *File) nameless() bool {
 	if f.src == nil {
-		return true
+		i, err := stat(f.name)
+		return err != nil || i.key != f.key
 	}
 	i, err := fstat(f.src)
 	return err == nil && i.links == 0
@@ -521,14 +551,13 @@ func (t *Tailer) copied(e entry, src *os.File, now time.Time) (f *File, wait boo
 
 // mayHave says whether content is a copy of f, or may become one.
 func (f *File) mayHave(content io.ReaderAt, size int64) bool {
-	if f.gone {
+	switch {
+	case f.gone:
 		return false
-	}
-	if f.resembles(content, size) {
+	case f.resembles(content, size):
 		return true
 	}
-	next := f.marks.within(size) == 0 || f.src != nil && !f.isIntact() // it may be one of what f's file holds now
-	return next && f.startsLike(content, size)
+	return f.src != nil && !f.isIntact() && f.startsLike(content, size) // of what f's file holds now
 }
 
 // start gives where a file is begun.
@@ -550,7 +579,7 @@ func (t *Tailer) start(e entry) int64 {
 	if t.first && t.looked.IsZero() {
 		return e.size
 	}
-	if !t.first && t.looked.Before(t.started) && e.born != 0 && e.born < t.looked.UnixNano() {
+	if !t.first && t.looked.Before(t.started) && e.born != 0 && e.born < t.looked.Add(-slack).UnixNano() {
 		return e.size // it was there before, and was not asked for
 	}
 	return 0
@@ -563,7 +592,7 @@ func (t *Tailer) begin(path string, e entry, src *os.File, start int64) *File {
 	f.read, f.decided, f.dirty, f.limit = start, start, true, e.size
 	f.swap(src)
 	f.encoding = sniff(src)
-	f.verified = t.looked.UnixNano()
+	f.verified = t.known
 	if start > window {
 		f.marks = f.marks.take(src, window)
 	}

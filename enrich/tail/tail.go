@@ -71,6 +71,8 @@ type Config struct {
 	block    int  // the longest line and block in bytes; 0: maxBlock
 	noNotify bool // behave as on a file system without inotify
 	stdin    *os.File
+	wall     func() time.Time // the clock that stamps files; nil: the system's
+	stamp    func(info) int64 // when a file came to be, by that clock; nil: as the system says
 }
 
 // A Tailer follows files. One that was stopped is not started again: make a new one, which begins where it ended.
@@ -90,6 +92,7 @@ type Tailer struct {
 	said    map[string]string // problems that are not over, so that each is said once
 	delayed map[key]delay     // files that look like a copy of ours, until that is sure
 	looked  time.Time         // when the last look began, by the clock that stamps files
+	known   int64             // what came to be before this is known, or was there before us: nanoseconds since 1970
 	dirs    []string          // directories in which a change may concern us
 	active  time.Time         // when something was read last
 	buf     []byte
@@ -112,6 +115,12 @@ func New(c Config) (*Tailer, error) {
 	if c.stdin == nil {
 		c.stdin = os.Stdin
 	}
+	if c.wall == nil {
+		c.wall = time.Now
+	}
+	if c.stamp == nil {
+		c.stamp = info.stamp
+	}
 	for _, g := range c.Globs {
 		if err := checkGlob(g); err != nil {
 			return nil, err
@@ -121,7 +130,7 @@ func New(c Config) (*Tailer, error) {
 		config:  c,
 		log:     c.Log,
 		metrics: newMetrics(c.Registerer),
-		started: time.Now(),
+		started: c.wall(),
 		byKey:   map[key]*File{},
 		late:    map[key]int64{},
 		binary:  map[key]bool{},
@@ -274,13 +283,13 @@ func (t *Tailer) rest(now time.Time) {
 	}
 }
 
-// doze closes files that nobody has written to for long, where there are many.
+// doze lets go of what is kept for files that nobody writes to; where there are many, of the files too.
 func (t *Tailer) doze(now time.Time) {
-	if len(t.files) <= manyOpen {
-		return
-	}
 	for _, f := range t.files {
-		if f.src != nil && !f.dirty && f.due.IsZero() && now.Sub(f.came) > longQuiet {
+		if now.Sub(f.came) > halfLine {
+			f.recent, f.recentEnd = nil, 0
+		}
+		if len(t.files) > manyOpen && f.src != nil && !f.dirty && f.due.IsZero() && now.Sub(f.came) > longQuiet {
 			f.close()
 			f.asleep = true
 		}
