@@ -137,6 +137,13 @@ func (b *backing) contains(addr uintptr) bool {
 	return addr >= first && addr < first+uintptr(len(b.slots))
 }
 
+// rest gives back the memory of the pages that were looked at once. They stay in the file, and come back when they are used.
+func (b *backing) rest() {
+	if b.file != nil {
+		unix.Madvise(b.slots, unix.MADV_DONTNEED)
+	}
+}
+
 func (b *backing) close() error {
 	err := unix.Munmap(b.slots)
 	if b.file != nil {

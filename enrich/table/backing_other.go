@@ -14,6 +14,8 @@ func openBacking(_ string, size int) (backing, bool, error) {
 
 func (b *backing) contains(uintptr) bool { return false }
 
+func (b *backing) rest() {}
+
 func (b *backing) close() error { return nil }
 
 func array[T any](n int) ([]T, error) { return make([]T, n), nil }

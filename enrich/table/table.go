@@ -111,6 +111,7 @@ func (t *Table) open(path string, slots int) (err error) {
 	t.youngest = t.now().UnixNano() // nobody knows what was before
 	if used {
 		t.locked(t.recover)
+		t.backing.rest()
 	}
 	return nil
 }
