@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -60,10 +61,22 @@ func newWorld(t *testing.T, glob string, r *rand.Rand) *world {
 	w := &world{t: t, rand: r, glob: glob, written: map[string]written{}, between: func() {}}
 	app := httptest.NewServer(http.HandlerFunc(w.serve))
 	t.Cleanup(app.Close)
-	w.stage, w.admin = stage.New(t, app.URL), stage.Address(t)
-	w.stage.Cloud = stage.Address(t) // one that can be killed
+	w.stage, w.admin = stage.New(t, app.URL), address(t, r)
+	w.stage.Front, w.stage.Health = address(t, r), address(t, r)
+	w.stage.Cloud = address(t, r) // one that can be killed
 	w.cloudUp()
 	return w
+}
+
+// address gives a loopback address that stays free while its server is down: clients' ends of connections are on 127.0.0.1.
+func address(t *testing.T, r *rand.Rand) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+r.IntN(250), r.IntN(250), 1+r.IntN(250)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
 }
 
 // begin starts the sidecar and makes n requests, one for each error to come.
