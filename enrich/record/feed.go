@@ -2,6 +2,8 @@ package record
 
 import (
 	"bytes"
+	"encoding/binary"
+	"unicode/utf16"
 )
 
 // feed is one block on its way through.
@@ -15,7 +17,7 @@ type feed struct {
 
 func (f *feed) run() {
 	s := f.s
-	everything := s.options.All || s.options.Min < Error || s.options.Head != nil
+	everything := s.options.All || s.options.Min < Error || s.options.Head != nil || s.options.UTF16 != nil
 	for f.pos < len(f.data) {
 		if everything || s.learned.Seen < learnBytes || s.busy() || s.midline {
 			f.line()
@@ -111,14 +113,23 @@ func (f *feed) skipTo(pos int) {
 // line takes the next line of the block.
 func (f *feed) line() {
 	s := f.s
-	b := lineAt(f.data, f.pos)
-	size := len(b)
-	offset := f.at + int64(f.pos)
-	f.pos += size + 1
-	sign := f.candidate != -1 && f.signIn(f.pos-size-1, f.pos)
-	s.learned.Seen = min(s.learned.Seen+size+1, learnBytes)
-	b = bytes.TrimSuffix(b, []byte{'\r'})
-	l := line{offset: offset, end: offset + int64(len(b)), number: s.number, last: s.number, text: b, sign: sign, arrived: s.arrived}
+	start := f.pos
+	l := line{offset: f.at + int64(start), number: s.number, last: s.number, arrived: s.arrived}
+	if s.options.UTF16 != nil {
+		size := 0
+		l.text, size, f.pos = wideLine(f.data, start, s.options.UTF16)
+		l.end, l.sign = l.offset+int64(size), candidate(l.text, 0) >= 0
+	} else {
+		l.text = lineAt(f.data, start)
+		f.pos += len(l.text) + 1
+		l.sign = f.candidate != -1 && f.signIn(start, f.pos)
+		l.text = bytes.TrimSuffix(l.text, []byte{'\r'})
+		l.end = l.offset + int64(len(l.text))
+	}
+	if l.offset == 0 {
+		l.text = bytes.TrimPrefix(l.text, []byte("\uFEFF"))
+	}
+	s.learned.Seen = min(s.learned.Seen+f.pos-start, learnBytes)
 	if s.midline {
 		s.midline = false
 		s.tail(l)
@@ -126,6 +137,24 @@ func (f *feed) line() {
 		s.unwrap(l)
 	}
 	s.number++
+}
+
+// wideLine decodes the line of UTF-16 that begins at data[at]. size is the number of its bytes without the line end.
+func wideLine(data []byte, at int, order binary.ByteOrder) (text []byte, size, next int) {
+	var units []uint16
+	i := at
+	for ; i+1 < len(data); i += 2 {
+		unit := order.Uint16(data[i:])
+		if unit == '\n' {
+			break
+		}
+		units = append(units, unit)
+	}
+	next = min(i+2, len(data))
+	if n := len(units); n > 0 && units[n-1] == '\r' {
+		units, i = units[:n-1], i-2
+	}
+	return []byte(string(utf16.Decode(units))), i - at, next
 }
 
 func (f *feed) signIn(start, end int) bool {

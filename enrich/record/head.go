@@ -1,9 +1,6 @@
 package record
 
-import (
-	"bytes"
-	"regexp"
-)
+import "bytes"
 
 // A head is how a record's first line begins.
 type head struct {
@@ -103,58 +100,6 @@ func priorityHead(b []byte) (h head, ok bool) {
 		h.sev = inner
 	}
 	return h, true
-}
-
-var logfmtKey = regexp.MustCompile(`^[A-Za-z_][\w.@-]*=`)
-
-// logfmtHead reads a line of key=value pairs with a level or a message among them.
-func logfmtHead(b []byte) (h head, ok bool) {
-	if i := bytes.IndexByte(b, '='); i < 1 || i > 40 || !logfmtKey.Match(b[:i+1]) {
-		return h, false
-	}
-	o, n := parseLogfmt(b)
-	if n < 2 || o.level.kind == 0 && (o.time.kind == 0 || o.message.kind == 0) {
-		return h, false
-	}
-	h = head{strong: true, format: "logfmt", shape: shapeOf("logfmt", 0, 0, true)}
-	h.sev, h.level = o.severity()
-	return h, true
-}
-
-// parseLogfmt reads key=value pairs; a value with blanks is quoted.
-func parseLogfmt(b []byte) (o object, pairs int) {
-	for i := 0; i < len(b); {
-		for i < len(b) && isSpace(b[i]) {
-			i++
-		}
-		start := i
-		for i < len(b) && b[i] != '=' && !isSpace(b[i]) {
-			i++
-		}
-		if i >= len(b) || b[i] != '=' {
-			continue
-		}
-		key := b[start:i]
-		v, end := logfmtValue(b, i+1)
-		o.member("", key, v)
-		pairs++
-		i = end
-	}
-	return o, pairs
-}
-
-func logfmtValue(b []byte, i int) (value, int) {
-	if i < len(b) && b[i] == '"' {
-		if end := stringEnd(b, i); end > 0 {
-			return value{b[i+1 : end-1], '"'}, end
-		}
-		return value{b[i+1:], '"'}, len(b)
-	}
-	end := i
-	for end < len(b) && !isSpace(b[end]) {
-		end++
-	}
-	return value{b[i:end], '"'}, end
 }
 
 // stampedHead looks for a stamp at the line's start or behind what logs write before it.
@@ -282,8 +227,18 @@ func levelBefore(b []byte) (Severity, bool) {
 	if i := bytes.IndexByte(b, 'F'); i > 0 && isStream(b[:i]) {
 		return 0, false
 	}
-	for _, w := range bytes.FieldsFunc(b, func(r rune) bool { return !isWordRune(r) }) {
-		if s, ok := levelOf(w); ok && (len(w) > 1 || isUpper(w[0])) && !(len(w) > 1 && isLower(w[0]) && !coreLevel(w)) {
+	for i := 0; i < len(b); i++ {
+		start := i
+		for i < len(b) && isWordRune(rune(b[i])) {
+			i++
+		}
+		w := b[start:i]
+		s, ok := levelOf(w)
+		switch {
+		case !ok:
+		case len(w) > 1 && (!isLower(w[0]) || coreLevel(w)):
+			return s, true
+		case len(w) == 1 && isUpper(w[0]) && (start == 0 || has(beforeLetter, b[start-1])) && i < len(b) && has(afterLetter, b[i]):
 			return s, true
 		}
 	}
@@ -436,7 +391,7 @@ func levelInside(b []byte) (sev Severity, ok, wrapper bool) {
 func levelWord(w []byte, before int, next byte) (Severity, bool) {
 	colon := w[len(w)-1] == ':'
 	w = bytes.TrimRight(w, ":")
-	if i := bytes.LastIndexByte(w, '.'); i > 0 && colon { // Monolog: production.ERROR
+	if i := bytes.LastIndexByte(w, '.'); i > 0 && i+2 < len(w) && colon { // Monolog: production.ERROR
 		if s, ok := levelOf(w[i+1:]); ok && allUpper(w[i+1:]) {
 			return s, true
 		}
@@ -479,62 +434,6 @@ func allUpper(w []byte) bool {
 	return len(w) > 0
 }
 
-// messageLevel reads what a message calls itself in its first words: "ERROR: ...", "PHP Fatal error:  ...".
-func messageLevel(b []byte) (Severity, bool) {
-	b = bytes.TrimLeft(b, " \t-:|*")
-	if len(b) > 80 {
-		b = b[:80]
-	}
-	if s, ok := phraseAt(b); ok {
-		return s, true
-	}
-	if len(b) > 2 && b[0] == '[' {
-		if in, end := bracketed(b, 0); end > 0 {
-			if s, ok, _ := levelInside(in); ok && len(in) > 1 {
-				return s, true
-			}
-		}
-		return 0, false
-	}
-	end := 0
-	for end < len(b) && (isLetter(b[end]) || b[end] >= 0x80) {
-		end++
-	}
-	if end < 2 || end >= len(b) {
-		return 0, false
-	}
-	s, ok := levelOf(b[:end])
-	switch {
-	case !ok:
-		return 0, false
-	case b[end] == ':' && (end+1 == len(b) || b[end+1] == ' ' || allUpper(b[:end])):
-		return s, allUpper(b[:end]) || coreLevel(b[:end]) || s >= Error && end > 4
-	case allUpper(b[:end]) && coreLevel(b[:end]) && has(" \t", b[end]):
-		return s, true
-	}
-	return 0, false
-}
-
-func phraseAt(b []byte) (Severity, bool) {
-	for _, phrase := range phrases {
-		if hasFold(b, 0, phrase.text) {
-			return phrase.sev, true
-		}
-	}
-	return 0, false
-}
-
-var phrases = []struct {
-	text string
-	sev  Severity
-}{
-	{"php fatal error:", Error}, {"php parse error:", Error}, {"php recoverable fatal error:", Error}, {"php catchable fatal error:", Error},
-	{"php core error:", Error}, {"php compile error:", Error}, {"php warning:", Warning}, {"php notice:", Notice}, {"php deprecated:", Warning},
-	{"php strict standards:", Notice}, {"php user error:", Error},
-	{"fatal error:", Error}, {"parse error:", Error}, {"http: panic serving", Error}, {"panic serving", Error}, {"unhandled exception", Error},
-	{"uncaught exception", Error},
-}
-
 // isAccess says whether a line tells of a request and its status: "GET /path HTTP/1.1" 500.
 func isAccess(b []byte) bool {
 	for i := 0; i < len(b); {
@@ -567,7 +466,9 @@ func erlangHead(b []byte) (h head, ok bool) {
 	}
 	h = head{strong: true, format: "erlang", shape: shapeOf("erlang", 0, 0, true), message: len(b)}
 	name := b[1:bytes.IndexByte(b, ' ')]
-	if h.sev, h.level = levelOf(name); string(name) == "CRASH" || string(name) == "SUPERVISOR" {
+	if h.sev, h.level = levelOf(name); len(name) == 1 {
+		h.sev, h.level = 0, false
+	} else if string(name) == "CRASH" || string(name) == "SUPERVISOR" {
 		h.sev, h.level = Critical, true
 	}
 	if i := bytes.LastIndex(b, []byte("==== ")); i > 0 {

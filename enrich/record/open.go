@@ -15,9 +15,9 @@ type line struct {
 	arrived     time.Time
 }
 
-// with gives the line another text, in which something may say "error".
+// with gives the line its whole text.
 func (l line) with(text []byte) line {
-	l.text, l.sign = text, true
+	l.text, l.sign = text, candidate(text, 0) >= 0
 	return l
 }
 

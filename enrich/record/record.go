@@ -6,6 +6,7 @@
 package record
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -60,6 +61,8 @@ type Options struct {
 	// Head is a pattern for what cannot be guessed: a line that it matches begins a record. The groups named "time",
 	// "level", "thread", "pid", "id", "message" replace what would be found; nil guesses.
 	Head *regexp.Regexp
+	// UTF16 is the byte order of a file of UTF-16; nil for all files in which a line end is one byte.
+	UTF16 binary.ByteOrder
 }
 
 // maxPattern is the length in bytes that a pattern may have, with what the short forms stand for.

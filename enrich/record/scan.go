@@ -17,6 +17,12 @@ type sign struct {
 	bucket uint8
 }
 
+// beforeLetter and afterLetter are what stands around a level of one letter.
+const (
+	beforeLetter = "\n [|\t(<\"m,;"
+	afterLetter  = " |/]:,)>\"\t;"
+)
+
 const digits = "0123456789"
 
 var signs = []sign{
@@ -54,7 +60,7 @@ var signs = []sign{
 	{exact("r", "b", ":", digits), acceptAlways, 1},
 	{exact("\n", "<", digits, digits+">"), acceptPriority, 2},
 	{exact("\n \"m\t[", "EFC", digits, digits), acceptGlog, 0},
-	{exact("\n [|\t(<\"m,;", "EFCA", " |/]:,)>\"\t;", ""), acceptLetter, 0},
+	{exact(beforeLetter, "EFCA", afterLetter, ""), acceptLetter, 0},
 	{exact("\xe9", "\x87", "\x8d", "\xe5"), acceptAlways, 4},                 // 重大
 	{exact("\xe4", "\xb8", "\xa5", "\xe9"), acceptAlways, 2},                 // 严重
 	{exact("\xe5", "\x9a", "\xb4", "\xe9"), acceptAlways, 2},                 // 嚴重

@@ -75,7 +75,7 @@ func (s *Splitter) Feed(offset int64, data []byte, arrived time.Time, emit func(
 	f := feed{s: s, data: data, at: offset, candidate: -2}
 	f.run()
 	s.next = offset + int64(len(data))
-	s.midline = data[len(data)-1] != '\n'
+	s.midline = data[len(data)-1] != '\n' && s.options.UTF16 == nil
 	s.emit = nil
 }
 

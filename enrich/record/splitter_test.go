@@ -1,11 +1,13 @@
 package record
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -242,6 +244,23 @@ func TestBytesThatAreNotUTF8AreKept(t *testing.T) {
 	records := cut(Options{Min: Error}, "2026-11-23 22:00:00 ERROR Bestellung f\xfcr M\xfcller \x80 5\n")
 	if want := "2026-11-23 22:00:00 ERROR Bestellung für Müller € 5"; records[0].Text != want {
 		t.Errorf("text %q, want %q", records[0].Text, want)
+	}
+}
+
+func TestUTF16(t *testing.T) {
+	const log = "\uFEFF2026-11-23 22:00:00.000 INFO open\r\n2026-11-23 22:00:01.000 ERROR Bestellung für Müller 💥\r\nmehr dazu\r\n2026-11-23 22:00:02.000 INFO goes on\r\n"
+	for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
+		var wide []byte
+		for _, unit := range utf16.Encode([]rune(log)) {
+			wide = order.AppendUint16(wide, unit)
+		}
+		records := cut(Options{Min: Error, UTF16: order.(binary.ByteOrder)}, string(wide))
+		if len(records) != 1 || records[0].Text != "2026-11-23 22:00:01.000 ERROR Bestellung für Müller 💥\nmehr dazu" {
+			t.Fatalf("%v: records %+v", order, records)
+		}
+		if r := records[0]; r.Offset != 2*36 || r.Length != 2*(54+2+9) {
+			t.Errorf("%v: at %d, %d bytes", order, r.Offset, r.Length)
+		}
 	}
 }
 
