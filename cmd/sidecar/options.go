@@ -15,7 +15,8 @@ import (
 
 // config is everything that can be set. Its zero value is not useful: see newConfig.
 type config struct {
-	File string
+	File            string
+	RecordExchanges string
 
 	Listen, App       string
 	Ports             []port
@@ -127,6 +128,7 @@ func (c *config) options() []option {
 		{"k8s-pod", "kubernetes.pod", "NAME", text(&c.K8sPod), "the pod's name"},
 		{"k8s-container", "kubernetes.container", "NAME", text(&c.K8sContainer), "the app's container"},
 		{"drain", "drain", "DURATION", duration(&c.Drain), "the longest an orderly stop may take"},
+		{"record-exchanges", "", "FILE", text(&c.RecordExchanges), "also write each exchange to this file, a JSON object a line, for `sidecar try --exchanges`; it holds session tokens"},
 		{"grace", "grace", "DURATION", duration(&c.Grace), "how long an orderly stop still takes new connections, for load balancers that have not heard of it; part of `--drain`"},
 	}
 }

@@ -48,10 +48,12 @@ type sidecar struct {
 	process process
 	base    *prometheus.Registry // the metrics that live as long as the program
 	table   *table.Table
-	proxies []*proxy.Proxy
-	failed  chan error // why a listener ended by itself
-	poison  poison
-	id      string // the state directory's random ID
+	// observer hears of every exchange: the table, or what stands before it
+	observer proxy.Observer
+	proxies  []*proxy.Proxy
+	failed   chan error // why a listener ended by itself
+	poison   poison
+	id       string // the state directory's random ID
 }
 
 func (s *sidecar) run(ctx context.Context) error {
@@ -64,6 +66,12 @@ func (s *sidecar) run(ctx context.Context) error {
 		return err
 	}
 	defer s.table.Close()
+
+	closeRecorder, err := s.observe()
+	if err != nil {
+		return err
+	}
+	defer closeRecorder()
 
 	delivery := newDelivery(s)
 	servers, err := s.listen(delivery.metrics, quit)
@@ -164,6 +172,20 @@ func (s *sidecar) openTable() (err error) {
 	return err
 }
 
+// observe puts the recorder before the table where one is asked for.
+func (s *sidecar) observe() (done func(), err error) {
+	s.observer = s.table
+	if s.config.RecordExchanges == "" {
+		return func() {}, nil
+	}
+	r, file, err := newRecorder(s.table, s.config.RecordExchanges)
+	if err != nil {
+		return nil, err
+	}
+	s.observer = r
+	return func() { file.Close() }, nil
+}
+
 func (s *sidecar) sayRecovery() {
 	if s.table.SetAside != "" {
 		s.log.Warn("the exchanges of the last life cannot be trusted: " + s.table.SetAside)
@@ -208,7 +230,7 @@ func (s *sidecar) serveApp(p port) error {
 		SessionHeaders: c.SessionHeaders, RequestIDHeader: c.RequestIDHeader, ForwardedFor: c.ForwardedFor,
 		LocalOnly: append([]string{}, c.LocalOnly...), TLSCert: c.TLSCert, TLSKey: c.TLSKey,
 		CookieKey: []byte(s.id), Grace: c.Grace, Log: s.log,
-	}, s.table, s.registererOf(p))
+	}, s.observer, s.registererOf(p))
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/openreplay/log-sidecar/enrich"
+	"github.com/openreplay/log-sidecar/enrich/table"
+	"github.com/openreplay/log-sidecar/proxy"
+)
+
+// A recorded exchange is a line of --record-exchanges. It has the session's token: the file is for its owner alone.
+type recorded struct {
+	ID         string         `json:"id"`
+	Session    string         `json:"session,omitempty"`
+	SessionID  uint64         `json:"sessionId,omitempty,string"`
+	SessionBy  string         `json:"sessionBy,omitempty"`
+	Method     string         `json:"method"`
+	Target     string         `json:"target"`
+	Client     string         `json:"client,omitempty"`
+	IDs        []string       `json:"ids,omitempty"`
+	AppSession uint64         `json:"appSession,omitempty,string"`
+	Upstream   netip.AddrPort `json:"upstream"`
+	Begin      time.Time      `json:"begin"`
+	Head       time.Time      `json:"head"`
+	End        time.Time      `json:"end"`
+	Status     int            `json:"status"`
+	Streams    bool           `json:"streams,omitempty"`
+}
+
+// A recorder writes every exchange that has ended to a file, for `sidecar try --exchanges`, and passes all on.
+type recorder struct {
+	proxy.Observer
+	mu  sync.Mutex
+	out *json.Encoder
+}
+
+func newRecorder(next proxy.Observer, path string) (*recorder, *os.File, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--record-exchanges: %w", err)
+	}
+	return &recorder{Observer: next, out: json.NewEncoder(file)}, file, nil
+}
+
+func (r *recorder) End(x *enrich.Exchange) {
+	r.Observer.End(x)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.out.Encode(recorded{x.ID, x.Session, x.SessionID, x.SessionBy, x.Method, x.Target, x.Client, x.IDs, x.AppSession,
+		x.Upstream, x.Begin, x.Head, x.End, x.Status, x.Streams})
+}
+
+// readExchanges fills a table with what a recorder wrote.
+func readExchanges(path string) (*table.Table, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("--exchanges: %w", err)
+	}
+	defer file.Close()
+	t, err := table.Open(table.Config{Size: 256 << 20})
+	if err != nil {
+		return nil, err
+	}
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, 1<<20)
+	for n := 1; lines.Scan(); n++ {
+		var r recorded
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			t.Close()
+			return nil, fmt.Errorf("--exchanges %s:%d: %w", path, n, err)
+		}
+		x := &enrich.Exchange{ID: r.ID, Session: r.Session, SessionID: r.SessionID, SessionBy: r.SessionBy, Method: r.Method,
+			Target: r.Target, Client: r.Client, IDs: r.IDs, AppSession: r.AppSession, Upstream: r.Upstream,
+			Begin: r.Begin, Head: r.Head, End: r.End, Status: r.Status, Streams: r.Streams}
+		t.Begin(x)
+		t.End(x)
+	}
+	return t, lines.Err()
+}
