@@ -64,6 +64,9 @@ func (a *answer) WriteHeader(status int) {
 	h := a.Header()
 	absent(h, "Date")
 	absent(h, "Content-Type")
+	if a.x.proxy.draining.Load() {
+		h["Connection"] = []string{"close"} // to HTTP/2 clients the server says it with GOAWAY
+	}
 	if a.request.ProtoMajor == 1 {
 		a.frame(h, status)
 	}
@@ -82,7 +85,7 @@ func (a *answer) WriteHeader(status int) {
 // is left of that would be taken for the next request, and without the word the HTTP server would hold the answer back
 // until it has read it.
 func (a *answer) frame(h http.Header, status int) {
-	if !a.x.body.complete() || a.x.proxy.draining.Load() {
+	if !a.x.body.complete() {
 		h["Connection"] = []string{"close"}
 	}
 	if len(a.resp.TransferEncoding) > 0 && a.request.ProtoAtLeast(1, 1) {

@@ -82,7 +82,7 @@ func (x *exchange) outgoing(r *http.Request) *http.Request {
 		appendForwardedFor(r.Header, x.Client)
 	}
 	x.preflight = newPreflight(r, x.proxy.sessions)
-	x.body = newUpload(r)
+	x.body = newUpload(r, x.speaksH2(r))
 	return r
 }
 

@@ -40,8 +40,9 @@ const continueAfter = time.Second
 
 var errSealed = errors.New("the exchange is over")
 
-// newUpload takes the body's place in r, and takes http.Transport the possibility to send r twice.
-func newUpload(r *http.Request) *upload {
+// newUpload takes the body's place in r, and takes http.Transport the possibility to send r twice. In HTTP/2 it does so only
+// where the app said that it did not look at the request.
+func newUpload(r *http.Request, h2 bool) *upload {
 	u := &upload{eof: true}
 	switch {
 	case r.ContentLength != 0:
@@ -50,7 +51,7 @@ func newUpload(r *http.Request) *upload {
 		if hasToken(r.Header["Expect"], "100-continue") {
 			u.expects = &expectation{since: time.Now(), over: make(chan struct{})}
 		}
-	case r.ProtoMajor == 1:
+	case !h2:
 		// With no body at all it may. With this one it sends the same bytes, no length included, and may not.
 		r.Body, r.TransferEncoding = nothing{}, []string{"identity"}
 		if length, ok := r.Header["Content-Length"]; ok {

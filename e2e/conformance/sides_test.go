@@ -8,10 +8,13 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,6 +109,30 @@ func TestTLSToClients(t *testing.T) {
 	}
 	defer client.Close()
 	passes(t, client, app)
+}
+
+// A browser speaks HTTP/2 over TLS because we offer it; the app, which never did, still gets HTTP/1.1.
+func TestHTTP2ToClientsHTTP1ToTheApp(t *testing.T) {
+	cert := newCertificate(t, t.TempDir(), "shop.example")
+	s := &stage{t: t, listener: listen(t, "tcp", "127.0.0.1:0")}
+	requests := s.serve(echo, 0)
+	addr := startProxy(t, proxy.Config{App: "http://" + s.listener.Addr().String(), TLSCert: cert.cert, TLSKey: cert.key})
+	roots := x509.NewCertPool()
+	roots.AddCert(cert.leaf)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "shop.example"}, Protocols: new(http.Protocols)}
+	transport.Protocols.SetHTTP2(true)
+	defer transport.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: transport}).Post("https://"+addr+"/a%2Fb?c", "text/plain", strings.NewReader("ok"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, _ := io.ReadAll(resp.Body); resp.ProtoMajor != 2 || string(body) != "/a%2Fb?c ok" {
+		t.Errorf("HTTP/%d: %q", resp.ProtoMajor, body)
+	}
+	if got := requests.all()[0].start; got != "POST /a%2Fb?c HTTP/1.1" {
+		t.Errorf("the app got %q", got)
+	}
 }
 
 type certificate struct {
