@@ -88,7 +88,7 @@ func play(t *testing.T, s *stack, n int) *verdict {
 	all := draw(s, n, random)
 	drive(t, site.stage.Front, "c1", all, 1)
 	drive(t, site.stage.Front, "c8", all, 8)
-	stage.Await(t, "the app to log every error", func() bool { return logged(t, s, site.stage.Logs, all) == nil })
+	awaitLogged(t, s, site.stage.Logs, all)
 	site.kill()
 	settle(site.stage)
 	if code := sidecar.Stop(t); code != 0 {
@@ -104,19 +104,28 @@ func play(t *testing.T, s *stack, n int) *verdict {
 	return v
 }
 
-// logged gives the first request whose error is not in the log; nil if all are.
-func logged(t *testing.T, s *stack, dir string, all []*request) *request {
+// awaitLogged waits until the error of each request stands in the log.
+func awaitLogged(t *testing.T, s *stack, dir string, all []*request) {
 	t.Helper()
-	known, err := look(s, dir, all)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range all {
-		if s.asks(r.kind) && !known.has(r.word) {
-			return r
+	var missing *request
+	defer func() {
+		if missing != nil {
+			t.Errorf("the app has not logged: %s %s %s %s, answered %d", missing.phase, missing.kind, missing.word, missing.target, missing.status)
 		}
-	}
-	return nil
+	}()
+	stage.Await(t, "the app to log every error", func() bool {
+		known, err := look(s, dir, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		missing = nil
+		for _, r := range all {
+			if s.asks(r.kind) && !known.has(r.word) {
+				missing = r
+			}
+		}
+		return missing == nil
+	})
 }
 
 // settle waits until the sidecar has decided on all that it will: nothing new was sent or counted for some seconds.

@@ -171,8 +171,8 @@ func (v *verdict) count(s *stack, t *truth, all []*request, arrived, sent map[*r
 func (v *verdict) judgePrivacy(raw []string, all []*request) {
 	for _, entry := range raw {
 		for what, secret := range map[string]string{"a password": password, "an Authorization header": bearer, "a cookie": cookie} {
-			if strings.Contains(entry, secret) {
-				v.fault("%s stands in an entry:\n%.600s", what, entry)
+			if i := strings.Index(entry, secret); i >= 0 {
+				v.fault("%s stands in an entry:\n%s", what, entry[max(0, i-200):i+len(secret)])
 			}
 		}
 		for _, r := range all {
