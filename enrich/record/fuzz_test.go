@@ -163,7 +163,7 @@ func FuzzParsers(f *testing.F) {
 func TestPassingOverLosesNothing(t *testing.T) {
 	paths, _ := filepath.Glob("testdata/cases/*.txt")
 	differ := 0
-	for seed := range uint64(400) {
+	for seed := range uint64(120) {
 		random := rand.New(rand.NewPCG(seed, 7))
 		var log []byte
 		filler := benchLogs[seed%uint64(len(benchLogs))]
@@ -184,7 +184,7 @@ func TestPassingOverLosesNothing(t *testing.T) {
 			differ++
 		}
 	}
-	if differ > 8 { // of 400: such mixtures of logs leave room for two opinions where a record ends
+	if differ > 3 { // of 120: such mixtures of logs leave room for two opinions where a record ends
 		t.Errorf("%d logs are cut in another way where lines are passed over", differ)
 	}
 }

@@ -311,7 +311,7 @@ func levelAfter(b []byte, i int) (sev Severity, ok bool, message int, wrapper bo
 		if i < len(b) {
 			next = b[i]
 		}
-		if s, isLevel := levelWord(word, words, next); isLevel && !isStream(b[:start]) {
+		if s, isLevel := levelWord(word, words, next); isLevel && !isStream(b[:start]) && (len(word) > 1 || has(beforeLetter, b[start-1])) {
 			sev, ok = s, true
 			continue
 		}

@@ -191,8 +191,10 @@ func tailCandidate(data []byte, from int) int {
 
 // startsWithSign is for the signs that want a line end before them: the data's first line has none.
 func startsWithSign(data []byte) bool {
-	line := append(make([]byte, 1, 16), data[:min(len(data), 15)]...)
-	line[0] = '\n'
+	line := append(make([]byte, 1, 20), data[:min(len(data), 15)]...)
+	if line[0] = '\n'; len(data) < 15 {
+		line = append(line, '\n')
+	}
 	return len(line) >= 4 && accepted(line, 0)
 }
 

@@ -6,28 +6,31 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// find4 looks at 32 places at a time, as long as 35 bytes are left. hits has a bit for each of the 32 places from at on
-// whose four bytes fit the masks; without a hit at is where the search stopped.
+// batch is how many times 32 places find4 looks at in one call.
+const batch = 32
+
+// find4 looks at 32 places at a time, as long as 35 bytes are left and hits has room. Where four bytes fit the masks, it
+// puts the first place, and in the upper half a bit for each of the 32. The search is to go on at at.
 //
 //go:noescape
-func find4(p *byte, n int, t *masks) (at int, hits uint32)
+func find4(p *byte, n int, t *masks, hits *[batch]uint64) (found, at int)
 
 var wide = cpu.X86.HasAVX2
 
 // find gives the first place in data, not before from, that shows a sign; -1 where none does.
 func find(data []byte, from int) int {
+	var hits [batch]uint64
 	for wide && len(data)-from >= 35 {
-		at, hits := find4(&data[from], len(data)-from, signMasks)
-		from += at
-		for h := hits; h != 0; h &= h - 1 {
-			if i := from + bits.TrailingZeros32(h); accepted(data, i) {
-				return i
+		found, at := find4(&data[from], len(data)-from, signMasks, &hits)
+		for _, hit := range hits[:found] {
+			first := from + int(uint32(hit))
+			for places := uint32(hit >> 32); places != 0; places &= places - 1 {
+				if i := first + bits.TrailingZeros32(places); accepted(data, i) {
+					return i
+				}
 			}
 		}
-		if hits == 0 {
-			break
-		}
-		from += 32
+		from += at
 	}
 	return findPlain(data, from)
 }
