@@ -23,7 +23,7 @@ func (s *Splitter) build(r *open) *Record {
 		rec.Format = map[bool]string{true: "trace", false: "plain"}[r.trace > 0]
 	}
 	s.timeOf(rec, &r.head.stamp)
-	rec.MessageOffset = min(r.head.message, len(rec.Text))
+	rec.message = min(r.head.message, len(rec.Text))
 	if r.head.format == "logfmt" {
 		o, _ := parseLogfmt([]byte(rec.Text))
 		rec.Time, rec.ZoneGiven = o.when(r.arrived, s.learned.Offset)

@@ -13,7 +13,7 @@ func (r *Record) evidence() {
 	tail := r.Text[max(len(head), len(r.Text)-2<<10):]
 	first, _, _ := strings.Cut(head, "\n")
 	if r.Path == "" && !r.requestIn(head) && !r.requestIn(tail) {
-		r.Path, r.Query = barePath(first[min(r.MessageOffset, len(first)):])
+		r.Path, r.Query = barePath(first[min(r.message, len(first)):])
 	}
 	if !r.Client.IsValid() {
 		if r.Client = clientIn(head); !r.Client.IsValid() {

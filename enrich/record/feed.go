@@ -70,8 +70,9 @@ const (
 // lastRecord gives where a record surely begins at or before the line that holds data[at-1] or data[at].
 func (f *feed) lastRecord(at int) int {
 	start := f.lineStart(min(at, len(f.data)-1))
+	stream, _ := unwrap(lineAt(f.data, start))
 	for n := 0; start > f.pos && n < backLines && at-start < backBytes; n++ {
-		if f.s.surelyBegins(lineAt(f.data, start)) {
+		if f.s.surelyBegins(lineAt(f.data, start), stream.errors) {
 			return start
 		}
 		start = f.lineStart(start - 1)
@@ -164,11 +165,13 @@ func (f *feed) signIn(start, end int) bool {
 	return f.candidate >= 0 && f.candidate < end
 }
 
-// surelyBegins says whether a line begins a record whatever stands before it.
-func (s *Splitter) surelyBegins(b []byte) bool {
+// surelyBegins says whether a line begins a record of the stream whatever stands before it.
+func (s *Splitter) surelyBegins(b []byte, errors bool) bool {
 	b = bytes.TrimSuffix(b, []byte{'\r'})
 	if p, ok := unwrap(b); ok {
-		b = p.text
+		if b = p.text; p.errors != errors {
+			return false
+		}
 	}
 	if b = stripColour(b); len(b) == 0 || isSpace(b[0]) {
 		return false

@@ -17,7 +17,6 @@ type learned struct {
 	Flush    int
 	Offset   int // seconds east of UTC of stamps without a zone
 	Votes    int
-	DayFirst int // days over 12 where a day stands first, less those where the month does
 }
 
 // shape counts the heads of one logger.

@@ -44,13 +44,14 @@ type Record struct {
 	PID    int
 	// Kind is the same for the same kind of error: the exception's type and its top frames, without line numbers. It is
 	// empty where the record names neither.
-	Kind          string
-	Method        string
-	Path, Query   string
-	Client        netip.AddrPort // the port is 0 where the record names the address alone
-	Status        int            // the HTTP status
-	IDs           []string       // what stands under a key that names an ID
-	MessageOffset int            // where in Text the message begins, behind stamp and level
+	Kind        string
+	Method      string
+	Path, Query string
+	Client      netip.AddrPort // the port is 0 where the record names the address alone
+	Status      int            // the HTTP status
+	IDs         []string       // what stands under a key that names an ID
+
+	message int // where in Text the message begins, behind stamp and level
 }
 
 // Options say which records are wanted. The zero value wants nothing left out but what is below Default; see Error.

@@ -143,8 +143,8 @@ func TestEvidence(t *testing.T) {
 			if len(records) != 1 {
 				t.Fatalf("%d records", len(records))
 			}
-			ignore := cmpopts.IgnoreFields(Record{}, "Length", "Text", "Time", "Fields", "MessageOffset")
-			if diff := cmp.Diff(test.want, *records[0], ignore, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+			ignore := cmpopts.IgnoreFields(Record{}, "Length", "Text", "Time", "Fields")
+			if diff := cmp.Diff(test.want, *records[0], ignore, cmpopts.IgnoreUnexported(Record{}), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -244,6 +244,22 @@ func TestBytesThatAreNotUTF8AreKept(t *testing.T) {
 	records := cut(Options{Min: Error}, "2026-11-23 22:00:00 ERROR Bestellung f\xfcr M\xfcller \x80 5\n")
 	if want := "2026-11-23 22:00:00 ERROR Bestellung für Müller € 5"; records[0].Text != want {
 		t.Errorf("text %q, want %q", records[0].Text, want)
+	}
+}
+
+// Standard error's trace goes on with standard error's message, whatever standard output writes between.
+func TestTheStreamsOfARuntimeAreKeptApart(t *testing.T) {
+	const log = "2026-11-23T22:00:00.000000000Z stdout F 2026-11-23 22:00:00 INFO open\n" +
+		"2026-11-23T22:00:01.000000000Z stderr F order 17 is not there\n" +
+		"2026-11-23T22:00:01.000000001Z stdout F 2026-11-23 22:00:01 INFO read\n" +
+		"2026-11-23T22:00:01.000000002Z stderr F Traceback (most recent call last):\n" +
+		"2026-11-23T22:00:01.000000003Z stdout F 2026-11-23 22:00:01 INFO read\n" +
+		"2026-11-23T22:00:01.000000004Z stderr F ValueError: 17\n"
+	for _, learned := range [][]byte{nil, seasoned(New(Options{}, nil))} {
+		records, _ := feedIn(Options{Min: Error}, learned, []byte(log), whole)
+		if len(records) != 1 || records[0].Text != "order 17 is not there\nTraceback (most recent call last):\nValueError: 17" {
+			t.Errorf("%d records, the first is %+v", len(records), records[0])
+		}
 	}
 }
 
