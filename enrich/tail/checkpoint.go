@@ -45,6 +45,7 @@ type saved struct {
 	Skipping bool       `json:"skipping,omitempty"`
 	Away     bool       `json:"away,omitempty"`
 	Ended    bool       `json:"ended,omitempty"`
+	Unsure   bool       `json:"unsure,omitempty"`
 	Note     []byte     `json:"note,omitempty"`
 }
 
@@ -152,6 +153,7 @@ func (t *Tailer) adopt(s saved) {
 	}
 	f.key = key{dev: s.Dev, ino: s.Inode, born: s.Born}
 	f.read, f.decided, f.marks, f.size = s.Position, s.Position, s.Marks, s.Size
+	f.unsure = s.Unsure
 	f.skipping, f.ended, f.asleep, f.verified = s.Skipping, s.Ended, s.Ended, t.known
 	if s.Away {
 		f.away = t.started
@@ -208,7 +210,7 @@ func (f *File) saved() saved {
 	position, held := f.undecided()
 	s := saved{
 		ID: f.ID, Path: f.Path, Dev: f.key.dev, Inode: f.key.ino, Born: f.key.born,
-		Position: position, Size: f.size, Marks: f.marks, Away: !f.away.IsZero(), Ended: f.ended, Note: f.Note(),
+		Position: position, Size: f.size, Marks: f.marks, Away: !f.away.IsZero(), Ended: f.ended, Unsure: f.unsure, Note: f.Note(),
 	}
 	s.Skipping = f.skipping && position == f.read
 	if f.name != f.Path {

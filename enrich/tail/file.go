@@ -71,8 +71,10 @@ type File struct {
 	gone      bool      // its content is nowhere
 	ended     bool      // its last block was handed out
 	asleep    bool      // closed, until a look sees it change
+	unsure    bool      // it was empty when it was found: once it is not, it may be a copy
+	short     int64     // when a copy that is shorter than ahead has taken its place: where to read on
 	shrunk    bool      // a look saw it become shorter
-	busy      bool      // a block of it is being handled
+	ahead     int64     // where the block ends that is being handled
 	dropped   bool      // it is not ours any more
 	verified  int64     // when it was last read as the file that we know, by the clock that stamps files
 	real      string    // where the name leads, if it is a symbolic link
@@ -191,12 +193,15 @@ func (t *Tailer) next(f *File, now time.Time, final bool) (b *Block, more bool) 
 	if f.src == nil && !t.open(f, now) {
 		return nil, f.dirty
 	}
-	if len(f.again) > 0 {
-		return t.recall(f, now), true
-	}
 	if f.shrunk { // even if what we read of it is still there: generations may begin alike
 		t.truncated(f, now)
 		return nil, true
+	}
+	if len(f.again) > 0 {
+		return t.recall(f, now), true
+	}
+	if f.unsure && t.doubt(f, now) {
+		return nil, false
 	}
 	p, overlap, err := t.fill(f, final)
 	switch {
@@ -209,6 +214,16 @@ func (t *Tailer) next(f *File, now time.Time, final bool) (b *Block, more bool) 
 		return nil, false
 	}
 	return t.cut(f, p, overlap, now, final)
+}
+
+// doubt says whether f is still no more than a copy of another file, for all we can see. If it stays one it is dropped.
+func (t *Tailer) doubt(f *File, now time.Time) bool {
+	size := f.length()
+	f.unsure = size == 0 || t.isCopy(f.src, size)
+	if f.due = now.Add(poll); f.unsure && !now.Before(t.expires(f)) {
+		t.forget(f)
+	}
+	return f.unsure
 }
 
 // errChanged says that a file does not hold the bytes any more that were read from it.
@@ -231,12 +246,12 @@ func (t *Tailer) open(f *File, now time.Time) bool {
 	}
 	f.swap(src)
 	f.size, f.modified, f.ended, f.asleep = i.size, i.modified, false, false
+	f.encoding = sniff(src)
 	if i.size < f.marks.end() || !f.marks.match(src, i.size) {
-		t.truncated(f, now)
-		return false
+		f.shrunk = true
+		return true
 	}
 	f.marks = f.marks.take(src, f.read)
-	f.encoding = sniff(src)
 	return true
 }
 
@@ -321,14 +336,29 @@ func (t *Tailer) cut(f *File, p []byte, overlap int, now time.Time, final bool) 
 	if len(f.marks) == 0 && overlap == 0 && start > window {
 		f.marks = f.marks.add(window, sum(p[:window]))
 	}
-	if f.recent = f.recent[:0]; !full {
-		f.recent, f.recentEnd = append(f.recent, p[max(0, start-recently):start]...), b.next
-	}
+	f.keep(p[overlap:start], b.next, full)
 	if len(b.Data) == 0 && !b.Last {
 		f.move(b)
 		return nil, f.dirty
 	}
 	return b, true
+}
+
+// keep keeps p, which ends at the offset end, with what was read before it. In a hurry it keeps nothing.
+func (f *File) keep(p []byte, end int64, full bool) {
+	switch {
+	case len(p) == 0 && f.recentEnd == end:
+	case full && len(p) > recently:
+		f.recent = f.recent[:0]
+	default:
+		if f.recentEnd != end-int64(len(p)) {
+			f.recent = f.recent[:0]
+		}
+		p = p[max(0, len(p)-recently):]
+		over := max(0, len(f.recent)+len(p)-recently)
+		f.recent = append(f.recent[:copy(f.recent, f.recent[over:])], p...)
+	}
+	f.recentEnd = end
 }
 
 // skip gives where the next line begins in p: behind the rest of a line that was too long, and behind NULs, which stand
@@ -458,7 +488,10 @@ func (f *File) handled(b *Block) {
 
 // move goes on where the block says.
 func (f *File) move(b *Block) {
-	if b.next > f.read {
+	switch {
+	case f.short > 0: // it went on in a copy that ends before the block
+		f.read, f.short = f.short, 0
+	case b.next > f.read:
 		f.marks = f.marks.add(b.next, b.sum)
 		f.read = b.next
 	}

@@ -60,13 +60,18 @@ func (t *Tailer) look(now time.Time) {
 	}
 	went := t.searchAway(v, here, now)
 	for _, f := range slices.Clone(t.files) {
-		if f.src == nil && !f.gone && !f.asleep && !f.dropped { // while it has a name
+		if f.src == nil && !f.gone && !f.asleep { // while it has a name
 			t.open(f, now)
 		}
 	}
 	for _, e := range t.byAge(strangers) {
 		if t.byKey[e.key] == nil { // it may have been found to be a copy meanwhile
 			t.meet(e, now)
+		}
+	}
+	for _, f := range slices.Clone(t.files) {
+		if f.shrunk && f.src != nil { // while its copy is there, however long the reading waits
+			t.truncated(f, now)
 		}
 	}
 	for _, f := range went {
@@ -77,7 +82,7 @@ func (t *Tailer) look(now time.Time) {
 		switch {
 		case f.gone && f.ended && !f.isHeld():
 			t.forget(f)
-		case len(f.marks) == 0 && f.src != nil && f.size > 0: // so that it is known although it was not read yet
+		case len(f.marks) == 0 && !f.unsure && f.src != nil && f.size > 0: // so that it is known although it was not read yet
 			f.marks = f.marks.take(f.src, min(f.size, window)).take(f.src, f.size)
 		}
 	}
@@ -228,12 +233,8 @@ func (t *Tailer) displaced(v *view, f *File, now time.Time, since int64) {
 			t.say(e.path, err)
 			continue
 		}
-		if t.isCopy(src, e.size) {
-			src.Close()
-			continue
-		}
 		g := t.begin(f.Path, e, src, 0)
-		g.away = now
+		g.away, g.unsure = now, e.size == 0 || t.isCopy(src, e.size)
 		t.order(g)
 	}
 }
@@ -336,7 +337,7 @@ func (i info) stamp() int64 {
 
 // isCopy says whether content is that of a file of ours, as far as it goes.
 func (t *Tailer) isCopy(content *os.File, size int64) bool {
-	return slices.ContainsFunc(t.files, func(f *File) bool { return f.mayHave(content, size) })
+	return slices.ContainsFunc(t.files, func(f *File) bool { return f.src != content && f.mayHave(content, size) })
 }
 
 // findCopy looks for a copy of f, whose own content is gone, and lets f go on there. Of several the longest is taken.
@@ -345,7 +346,7 @@ func (t *Tailer) findCopy(v *view, f *File) bool {
 	var copied *os.File
 	near := t.beside(v, f, func(string) bool { return true })
 	for _, e := range slices.Backward(near) { // the newest first
-		if g := t.byKey[e.key]; e.size <= best.size || g != nil && g.copyOf != f {
+		if g := t.byKey[e.key]; e.size <= best.size || g != nil && g.copyOf != f && !g.unsure || !f.mayBeAt(e) {
 			continue
 		}
 		src, err := os.Open(e.path)
@@ -367,12 +368,20 @@ func (t *Tailer) findCopy(v *view, f *File) bool {
 	return copied != nil
 }
 
+// mayBeAt says whether a copy of f can have that name: that of a rotated file, or its own, if much of it is known.
+func (f *File) mayBeAt(e entry) bool {
+	return isRotated(f.Path, e.path) || f.Path == e.path && f.marks.end() >= window && e.size >= f.marks.end()
+}
+
 // isRathers says whether another file of ours knows more of content than f does: where logs have a common banner, the one
 // that knows most is the one.
 func (t *Tailer) isRathers(f *File, content io.ReaderAt, size int64) bool {
 	known := f.marks.within(size)
 	return slices.ContainsFunc(t.files, func(g *File) bool {
-		return g != f && !g.gone && g.marks.within(size) > known && g.resembles(content, size)
+		if g == f || g.gone || g.unsure {
+			return false
+		}
+		return (g.src != nil && g.isIntact() || g.marks.within(size) > known) && g.resembles(content, size)
 	})
 }
 
@@ -388,12 +397,19 @@ func (t *Tailer) moveTo(f *File, e entry, src *os.File) {
 	f.close()
 	f.swap(src)
 	f.key, f.name, f.real, f.size, f.modified, f.dirty = e.key, e.path, e.real, e.size, e.modified, true
-	if e.size < f.read { // written after the copy was made, and read before the truncation
+	f.limit = e.size
+	if e.path == f.Path {
+		f.away = time.Time{}
+	}
+	if e.size < max(f.read, f.ahead) { // written after the copy was made, and read before the truncation
 		known := f.marks.within(e.size) // rather twice than not at all
 		if same, _ := f.ends(src, e.size); same {
 			known = e.size
 		}
 		f.read = known
+		if f.ahead > 0 {
+			f.short = known
+		}
 		f.marks = f.marks.upTo(known).take(src, known)
 		f.mu.Lock()
 		f.decided = min(f.decided, f.read)
@@ -427,7 +443,7 @@ func (t *Tailer) truncated(f *File, now time.Time) {
 
 // lose gives up a file whose content is nowhere.
 func (t *Tailer) lose(f *File, reason string) {
-	lost := max(0, f.known-f.read)
+	lost := max(0, f.known-max(f.read, f.ahead))
 	f.mu.Lock()
 	for _, s := range f.again {
 		lost += s.to - s.from
@@ -465,15 +481,16 @@ func (t *Tailer) meet(e entry, now time.Time) {
 		src.Close()
 		return
 	}
-	f, wait := t.continued(e, src)
-	if f != nil && !wait {
-		f.away = time.Time{}
+	switch f := t.continued(e, src); {
+	case f == nil:
+	case f.src != nil: // its own file may yet be written to
+		t.begin(e.path, e, src, f.length())
+		return
+	default:
 		t.moveTo(f, e, src)
 		return
 	}
-	if !wait {
-		f, wait = t.copied(e, src, now)
-	}
+	f, wait := t.copied(e, src, now)
 	if wait {
 		src.Close()
 		return
@@ -496,20 +513,20 @@ func (t *Tailer) refused(e entry, err error) {
 }
 
 // continued gives the file of ours that e has replaced with its own content, as editors and file systems with changing
-// inodes do. wait says that it is being read just now.
-func (t *Tailer) continued(e entry, src *os.File) (f *File, wait bool) {
+// inodes do.
+func (t *Tailer) continued(e entry, src *os.File) *File {
 	for _, f := range t.files {
 		if f.Path != e.path || f.away.IsZero() || f.marks.end() < window || e.size < f.marks.end() {
 			continue
 		}
-		if !f.gone && !f.nameless() || f.src != nil && (e.size < f.length() || !same(f.src, src, f.length())) {
+		if f.gone || !f.nameless() || f.src != nil && (e.size < f.length() || !same(f.src, src, f.length())) {
 			continue
 		}
 		if f.marks.match(src, e.size) {
-			return f, f.busy
+			return f
 		}
 	}
-	return nil, false
+	return nil
 }
 
 // nameless says whether f's own file was deleted.
@@ -552,7 +569,7 @@ func (t *Tailer) copied(e entry, src *os.File, now time.Time) (f *File, wait boo
 // mayHave says whether content is a copy of f, or may become one.
 func (f *File) mayHave(content io.ReaderAt, size int64) bool {
 	switch {
-	case f.gone:
+	case f.gone || f.unsure:
 		return false
 	case f.resembles(content, size):
 		return true

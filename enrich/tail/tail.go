@@ -235,15 +235,16 @@ func (t *Tailer) waiting(now time.Time) []*File {
 func (t *Tailer) step(f *File, now time.Time, final bool, handle func(*Block) error) (more bool, err error) {
 	t.mu.Lock()
 	b, more := t.next(f, now, final)
-	f.busy = b != nil
-	t.mu.Unlock()
 	if b == nil {
+		t.mu.Unlock()
 		return more, nil
 	}
+	f.ahead = max(f.read, b.next)
+	t.mu.Unlock()
 	err = handle(b)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f.busy = false
+	f.ahead = 0
 	if err == nil {
 		f.handled(b)
 		t.active = now
