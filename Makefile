@@ -7,7 +7,7 @@ RELEASE := -tags grpcnotrace -trimpath -ldflags '-s -w'
 GOBIN := $(CURDIR)/bin
 export PATH := $(GOBIN):$(PATH)
 
-.PHONY: test unit race lint e2e bench bench-tail build docs clean
+.PHONY: test unit race lint e2e torture conformance bench bench-proxy bench-tail build image docs clean
 
 test: lint race e2e
 
@@ -35,8 +35,29 @@ e2e: build
 build:
 	CGO_ENABLED=0 $(GO) build $(RELEASE) -o bin/ ./cmd/...
 
-bench: build
+# The long forms, by hand: hours of rotation, kills and outages; the proxy's behaviour beside its peers'.
+torture: build
+	TORTURE=long $(GO) test -tags e2e -count=1 -timeout 4h -v ./e2e/torture
+
+conformance:
+	e2e/setup
+	$(GO) test -count=1 -tags peers -run Peers -v ./e2e/conformance
+	$(GO) test -count=1 -tags probe -run KeepAliveRaceProbe -v ./proxy
+
+# What it costs, into bench/results.
+bench:
 	$(GO) run ./bench
+
+bench-proxy:
+	$(GO) run ./bench -proxy
+
+bench-tail:
+	$(GO) run ./bench -tail
+
+# Needs buildah or docker; IMAGE_BUILD takes either's command.
+IMAGE_BUILD ?= buildah bud
+image:
+	$(IMAGE_BUILD) --target sidecar -t openreplay-log-sidecar .
 
 docs:
 	$(GO) run ./cmd/sidecar options > docs/OPTIONS.md
