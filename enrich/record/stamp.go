@@ -23,7 +23,7 @@ type stamp struct {
 
 func (s *stamp) full() bool { return s.kind != "" && !s.bare }
 
-// parseStamp reads a stamp that begins at b[at]. The shapes are those of facts seen in the wild: ISO and its relatives,
+// parseStamp reads a stamp that begins at b[at]. The shapes are those that public logs show: ISO and its relatives,
 // nginx, Go's log, syslog, Apache, Tomcat, CLF, WebSphere, glog, logcat, time alone, epochs.
 func parseStamp(b []byte, at int) (stamp, bool) {
 	p := stampParser{b: b, i: at}
