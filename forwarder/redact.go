@@ -21,10 +21,10 @@ type secret struct {
 // password, a key or a token.
 var secrets = []secret{
 	{[]string{"?", "&"}, regexp.MustCompile(`([?&][^=&?\s"'<>]{1,64}=)[^&\s"'<>#]+`), "${1}" + mask},
-	{[]string{"cookie", "authorization"}, regexp.MustCompile(`(?i)\b((?:set-)?cookie|(?:proxy-)?authorization)("?\s*[:=]\s*)("?\[?"?)[^"\r\n\]]+`), "${1}${2}${3}" + mask},
+	{[]string{"cookie", "authorization"}, regexp.MustCompile(`(?i)((?:http_)?(?:set-)?cookie|(?:http_)?(?:proxy[_-])?authorization)(["']?\s*(?:=>|[:=])\s*)(["']?\[?["']?)[^"'\r\n\]]+`), "${1}${2}${3}" + mask},
 	{[]string{"bearer", "basic"}, regexp.MustCompile(`(?i)\b(bearer|basic)(\s+)[A-Za-z0-9._~+/=-]{8,}`), "${1}${2}" + mask},
 	{[]string{"passw", "secret", "token", "key", "credential"},
-		regexp.MustCompile(`(?i)([\w.-]*(?:passw(?:or)?d|secret|api[_-]?key|(?:access|refresh|auth|id|csrf|session)[_-]?token|private[_-]?key|credential)s?["']?\s*[=:]\s*["']?)[^\s"'&,;{}\[\]]+`), "${1}" + mask},
+		regexp.MustCompile(`(?i)([\w.-]*(?:passw(?:or)?d|secret|api[_-]?key|(?:access|refresh|auth|id|csrf|session)[_-]?token|private[_-]?key|credential)s?["']?\s*(?:=>|[=:])\s*["']?)[^\s"'&,;{}\[\]]+`), "${1}" + mask},
 }
 
 func redact(text string) string {

@@ -12,6 +12,8 @@ func TestRedact(t *testing.T) {
 		{"a bearer token in a text", `called with Bearer abc.def.ghi-123`, `called with Bearer ***`},
 		{"key and value", `password=geheim, db_password: "x y" user=bob`, `password=***, db_password: "*** y" user=bob`},
 		{"JSON", `{"apiKey":"k-123","count":3}`, `{"apiKey":"***","count":3}`},
+		{"Ruby", `{"password"=>"geheim", "HTTP_COOKIE"=>"_shop=abc; x=y", "HTTP_AUTHORIZATION"=>"Token t0k3n", "n"=>1}`,
+			`{"password"=>"***", "HTTP_COOKIE"=>"***", "HTTP_AUTHORIZATION"=>"***", "n"=>1}`},
 		{"a word that only looks like one", `the password is wrong`, `the password is wrong`},
 		{"a stack trace", "at a.b.Password.check(Password.java:12)", "at a.b.Password.check(Password.java:12)"},
 	}

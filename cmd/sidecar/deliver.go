@@ -33,6 +33,8 @@ type delivery struct {
 	metrics  *gatherers
 	restarts *prometheus.CounterVec
 	skipped  prometheus.Counter
+	poison   poison
+	reading  poison // the block that enrich was given last
 
 	soft       context.Context // done: read to the end, send what is left, end
 	softCancel context.CancelFunc
@@ -47,7 +49,7 @@ func newDelivery(s *sidecar) *delivery {
 	d.restarts = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sidecar_part_restarts_total",
 		Help: "Times that reading and delivering was started anew, by the part that failed."}, []string{"part"})
 	d.skipped = prometheus.NewCounter(prometheus.CounterOpts{Name: "sidecar_poison_bytes_total",
-		Help: "Bytes of log files that were passed over because they made the sidecar fail twice."})
+		Help: "Bytes of log files that were passed over because they made the sidecar fail three times."})
 	s.base.MustRegister(d.restarts, d.skipped)
 	return d
 }
@@ -70,6 +72,9 @@ func (d *delivery) run() {
 		var p *panicError
 		if errors.As(err, &p) {
 			part = p.part
+		}
+		if part == "enrich" {
+			d.poison.strike(d.reading)
 		}
 		d.restarts.WithLabelValues(part).Inc()
 		d.log.Error("a part failed and starts again; requests go on", zap.String("part", part), zap.Error(err))
@@ -138,30 +143,35 @@ func (d *delivery) once() error {
 	return nil
 }
 
-// read hands a block on. One that made the sidecar fail before is passed over the second time.
+// read hands a block on. One that made the sidecar fail three times is passed over.
 func (d *delivery) read(ctx context.Context, join *enrich.Joiner, b *tail.Block) (err error) {
-	if d.poison.struck(b) {
+	d.reading = poison{b.File.ID, b.Offset, 0}
+	if d.poison.struck(d.reading) {
 		d.skipped.Add(float64(len(b.Data)))
-		d.log.Error("bytes that made the sidecar fail twice are passed over", zap.String("path", b.File.Path),
+		d.log.Error("bytes that made the sidecar fail three times are passed over", zap.String("path", b.File.Path),
 			zap.Int64("offset", b.Offset), zap.Int("bytes", len(b.Data)))
 		return nil
 	}
-	err = guard("enrich", func() error { return join.Read(ctx, b) })
-	var p *panicError
-	if errors.As(err, &p) {
-		d.poison.strike(b)
-	}
-	return err
+	return guard("enrich", func() error { return join.Read(ctx, b) })
 }
 
-// poison remembers the block that made enrich panic last.
+// poison is a block that was being read when enrich panicked, and how often that happened without another in between.
 type poison struct {
-	file   string
-	offset int64
+	file    string
+	offset  int64
+	strikes int
 }
 
-func (p *poison) strike(b *tail.Block)      { *p = poison{b.File.ID, b.Offset} }
-func (p *poison) struck(b *tail.Block) bool { return *p == poison{b.File.ID, b.Offset} }
+func (p *poison) strike(b poison) {
+	if p.file != b.file || p.offset != b.offset {
+		*p = b
+	}
+	p.strikes++
+}
+
+func (p *poison) struck(b poison) bool {
+	return p.file == b.file && p.offset == b.offset && p.strikes >= 3
+}
 
 // A panicError is a panic that was caught at the root of a part.
 type panicError struct {

@@ -52,7 +52,6 @@ type sidecar struct {
 	observer proxy.Observer
 	proxies  []*proxy.Proxy
 	failed   chan error // why a listener ended by itself
-	poison   poison
 	id       string // the state directory's random ID
 }
 

@@ -78,7 +78,7 @@ func (t *trial) read(asJSON, all bool) error {
 	if asJSON {
 		options.All, take = all, t.print
 	}
-	if err := t.feed(record.New(options, nil), file, info.Size(), info.ModTime(), take); err != nil {
+	if err := t.feed(record.New(options, nil), file, info.Size(), take); err != nil {
 		return err
 	}
 	if !asJSON {
@@ -88,7 +88,7 @@ func (t *trial) read(asJSON, all bool) error {
 }
 
 // feed gives the splitter whole lines, block by block.
-func (t *trial) feed(s *record.Splitter, file io.Reader, size int64, written time.Time, take func(*record.Record)) error {
+func (t *trial) feed(s *record.Splitter, file io.Reader, size int64, take func(*record.Record)) error {
 	block := make([]byte, 0, tryBlock)
 	offset := int64(0)
 	for {
@@ -104,7 +104,7 @@ func (t *trial) feed(s *record.Splitter, file io.Reader, size int64, written tim
 			}
 		}
 		t.countLines(block[:end])
-		s.Feed(offset, block[:end], written, take)
+		s.Feed(offset, block[:end], time.Time{}, take) // when the bytes arrived is not known
 		offset += int64(end)
 		block = append(block[:0], block[end:]...)
 		fmt.Fprintf(t.progress, "\r\x1b[2K%s: %d %%", t.path, 100*offset/max(size, 1))

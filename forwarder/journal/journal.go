@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,7 +44,7 @@ type Batch struct {
 	Entries []Sealed
 }
 
-// A Journal is one file, for one writer.
+// A Journal is one file, for one writer: but for Sealed, its methods are called by one goroutine.
 type Journal struct {
 	file    *os.File
 	epoch   uint64 // of the half being written
@@ -52,6 +54,7 @@ type Journal struct {
 	// sealed holds the keys that a checkpoint of the log files may not have passed yet. Those of the present half are
 	// there for its length; when the halves change, only what the caller still wants is carried over.
 	sealed map[Key]struct{}
+	mu     sync.Mutex // guards sealed: who reads the files asks while a batch is appended
 	last   int64 // the latest Batch.Time seen
 	buf    []byte
 }
@@ -168,6 +171,8 @@ func (j *Journal) takeKeys(payload []byte) bool {
 
 func (j *Journal) note(b *Batch) {
 	j.waiting, j.last = b, max(j.last, b.Time)
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	for i := range b.Entries {
 		j.sealed[b.Entries[i].Key] = struct{}{}
 	}
@@ -177,7 +182,13 @@ func (j *Journal) note(b *Batch) {
 func (j *Journal) Waiting() *Batch { return j.waiting }
 
 // Sealed says whether the bytes at k have been sealed, so that reading them again must not make a second entry.
-func (j *Journal) Sealed(k Key) bool { _, ok := j.sealed[k]; return ok }
+// It may be called from any goroutine.
+func (j *Journal) Sealed(k Key) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	_, ok := j.sealed[k]
+	return ok
+}
 
 // Last is the latest time of sealing that the journal knows, in Unix nanoseconds, or 0.
 func (j *Journal) Last() int64 { return j.last }
@@ -214,11 +225,9 @@ func (j *Journal) Ack() error {
 // swap goes over to the other half. Until its header stands, which is written last, the present half is the one that
 // counts.
 func (j *Journal) swap(wanted func(Key) bool) error {
-	for k := range j.sealed {
-		if !wanted(k) {
-			delete(j.sealed, k)
-		}
-	}
+	j.mu.Lock()
+	maps.DeleteFunc(j.sealed, func(k Key, _ struct{}) bool { return !wanted(k) })
+	j.mu.Unlock()
 	other := int64(0)
 	if j.end == half {
 		other = 1
@@ -227,7 +236,8 @@ func (j *Journal) swap(wanted func(Key) bool) error {
 }
 
 func (j *Journal) begin(side int64, epoch uint64, keys map[Key]struct{}) error {
-	before := *j
+	oldEpoch, oldAt, oldEnd := j.epoch, j.at, j.end
+	back := func() { j.epoch, j.at, j.end = oldEpoch, oldAt, oldEnd }
 	j.epoch, j.at, j.end = epoch, side*half+headSize, (side+1)*half
 	b := binary.AppendUvarint(nil, uint64(j.last))
 	b = binary.AppendUvarint(b, uint64(len(keys)))
@@ -235,17 +245,17 @@ func (j *Journal) begin(side int64, epoch uint64, keys map[Key]struct{}) error {
 		b = appendKey(b, k)
 	}
 	if int64(len(b)+frameHead) > j.end-j.at {
-		*j = before
+		back()
 		return ErrFull
 	}
 	if err := j.frame(kindKeys, b); err != nil {
-		*j = before
+		back()
 		return err
 	}
 	head := binary.LittleEndian.AppendUint64([]byte(magic), epoch)
 	head = binary.LittleEndian.AppendUint32(head, crc32.Checksum(head, crcTable))
 	if _, err := j.file.WriteAt(head, side*half); err != nil {
-		*j = before
+		back()
 		return fmt.Errorf("write journal: %w", err)
 	}
 	return nil
