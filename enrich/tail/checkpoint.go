@@ -153,11 +153,8 @@ func (t *Tailer) adopt(s saved) {
 	}
 	f.key = key{dev: s.Dev, ino: s.Inode, born: s.Born}
 	f.read, f.decided, f.marks, f.size = s.Position, s.Position, s.Marks, s.Size
-	f.unsure = s.Unsure
+	f.unsure, f.wasAway = s.Unsure, s.Away
 	f.skipping, f.ended, f.asleep, f.verified = s.Skipping, s.Ended, s.Ended, t.known
-	if s.Away {
-		f.away = t.started
-	}
 	for _, h := range s.Held {
 		f.again = append(f.again, span{h[0], h[1]})
 	}

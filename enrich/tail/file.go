@@ -69,6 +69,7 @@ type File struct {
 	wide      bool      // its next line needs the longest buffer
 	skipping  bool      // in the rest of a line that was too long
 	gone      bool      // its content is nowhere
+	wasAway   bool      // in an earlier life
 	ended     bool      // its last block was handed out
 	asleep    bool      // closed, until a look sees it change
 	unsure    bool      // it was empty when it was found: once it is not, it may be a copy

@@ -17,11 +17,12 @@ type Hold struct {
 }
 
 // Hold keeps the bytes in [from, to) undecided: after a crash they are read again, with all that follows them. It is to be
-// called before the handling of the block ends that has the bytes.
+// called before the handling of the block ends that has the bytes. A hold of a Record's bytes is closed from the start.
 func (f *File) Hold(from, to int64) *Hold {
 	h := &Hold{file: f, span: span{from, to}}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	h.closed = slices.ContainsFunc(f.again, func(s span) bool { return s.from <= from && to <= s.to })
 	f.holds[h] = struct{}{}
 	return h
 }

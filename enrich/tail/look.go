@@ -60,7 +60,7 @@ func (t *Tailer) look(now time.Time) {
 	}
 	went := t.searchAway(v, here, now)
 	for _, f := range slices.Clone(t.files) {
-		if f.src == nil && !f.gone && !f.asleep { // while it has a name
+		if f.src == nil && !f.gone && (f.dirty || !f.asleep) { // while it has a name
 			t.open(f, now)
 		}
 	}
@@ -159,8 +159,10 @@ func (t *Tailer) searchAway(v *view, here map[*File]bool, now time.Time) (went [
 		}
 		if f.away.IsZero() {
 			f.away, f.dirty = now, true
-			t.metrics.rotated.Inc()
-			went = append(went, f)
+			if !f.wasAway {
+				t.metrics.rotated.Inc()
+				went = append(went, f)
+			}
 		}
 		t.search(v, f)
 	}
@@ -344,16 +346,12 @@ func (t *Tailer) isCopy(content *os.File, size int64) bool {
 func (t *Tailer) findCopy(v *view, f *File) bool {
 	var best entry
 	var copied *os.File
-	near := t.beside(v, f, func(string) bool { return true })
-	for _, e := range slices.Backward(near) { // the newest first
-		if g := t.byKey[e.key]; e.size <= best.size || g != nil && g.copyOf != f && !g.unsure || !f.mayBeAt(e) {
+	for _, e := range t.copies(v, f) {
+		src := t.reach(e)
+		if src == nil {
 			continue
 		}
-		src, err := os.Open(e.path)
-		if err != nil {
-			continue
-		}
-		if !f.resembles(src, e.size) || t.isRathers(f, src, e.size) {
+		if e.size <= best.size || !f.resembles(src, e.size) || t.isRathers(f, src, e.size) {
 			src.Close()
 			continue
 		}
@@ -366,6 +364,35 @@ func (t *Tailer) findCopy(v *view, f *File) bool {
 		t.moveTo(f, best, copied)
 	}
 	return copied != nil
+}
+
+// copies gives what may be a copy of f, the newest first: files beside it, and those of ours that were in doubt.
+func (t *Tailer) copies(v *view, f *File) []entry {
+	found := t.beside(v, f, func(string) bool { return true })
+	found = slices.DeleteFunc(found, func(e entry) bool {
+		g := t.byKey[e.key]
+		return g != nil && g.copyOf != f && !g.unsure || !f.mayBeAt(e)
+	})
+	for _, g := range t.files {
+		listed := slices.ContainsFunc(found, func(e entry) bool { return e.key == g.key })
+		if g.unsure && !listed && g.src != nil && g.Path == f.Path { // it may be deleted by now
+			found = append(found, entry{path: g.name, info: info{key: g.key, size: g.length()}})
+		}
+	}
+	slices.Reverse(found)
+	return found
+}
+
+// reach opens a file, once more if it is ours.
+func (t *Tailer) reach(e entry) *os.File {
+	if g := t.byKey[e.key]; g != nil && g.src != nil {
+		return again(g.src)
+	}
+	src, err := os.Open(e.path)
+	if err != nil {
+		return nil
+	}
+	return src
 }
 
 // mayBeAt says whether a copy of f can have that name: that of a rotated file, or its own, if much of it is known.

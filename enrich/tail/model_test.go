@@ -80,7 +80,8 @@ type written struct {
 
 // An inode is a file, whatever its name.
 type inode struct {
-	open bool // the tailer has it open, or would find it
+	open  bool // the tailer has it open, or would find it
+	slept bool // it may have been closed, since it was rotated away and quiet for long
 }
 
 func newModel(t *testing.T, r *rapid.T) *model {
@@ -187,12 +188,19 @@ func (m *model) newLine(r *rapid.T, in *inode) *written {
 }
 
 func (m *model) write(r *rapid.T) {
+	m.writeLines(r, rapid.SampledFrom([]int{1, 1, 1, 5, 20}).Draw(r, "lines"))
+}
+
+// writeFew writes less than what is remembered of a file byte by byte.
+func (m *model) writeFew(r *rapid.T) { m.writeLines(r, rapid.IntRange(1, 5).Draw(r, "lines")) }
+
+func (m *model) writeLines(r *rapid.T, n int) {
 	if m.half != nil {
 		m.must(r, m.append(m.app(), m.half.text[3:]+"\n"))
 		m.half.excuse = false
 		m.half = nil
 	}
-	for range rapid.SampledFrom([]int{1, 1, 1, 5, 20}).Draw(r, "lines") {
+	for range n {
 		m.must(r, m.append(m.app(), m.newLine(r, m.inodes[0]).text+"\n"))
 	}
 }
@@ -226,6 +234,9 @@ func (m *model) writeLate(r *rapid.T) {
 	}
 	if m.lateIn == m.inodes[0] {
 		m.endHalf(r)
+	}
+	if m.lateIn.slept {
+		m.lateIn.open, m.lateIn.slept = false, false
 	}
 	w := m.newLine(r, m.lateIn)
 	_, err := m.late.WriteString(w.text + "\n")
@@ -295,7 +306,7 @@ func (m *model) copyTruncate(r *rapid.T) {
 	m.inodes = slices.Insert(m.inodes, 1, copied)
 	between := rapid.SampledFrom([]string{"", "look", "read", "write", "read write", "write look", "write read"}).Draw(r, "between")
 	for verb := range strings.FieldsSeq(between) {
-		map[string]func(*rapid.T){"look": m.look, "read": m.read, "write": m.write}[verb](r)
+		map[string]func(*rapid.T){"look": m.look, "read": m.read, "write": m.writeFew}[verb](r)
 	}
 	if between == "write read" {
 		for _, w := range m.lines {
@@ -339,6 +350,9 @@ func (m *model) read(r *rapid.T) {
 }
 
 func (m *model) wait(r *rapid.T) {
+	for _, i := range slices.Concat(m.inodes[1:], m.deleted) {
+		i.slept = true
+	}
 	m.clock = m.clock.Add(rapid.SampledFrom([]time.Duration{time.Second, 3 * time.Second, 40 * time.Second}).Draw(r, "time"))
 }
 
@@ -456,7 +470,7 @@ func (m *model) came(b *Block, s span, text string) {
 	if w.saved {
 		m.errors = append(m.errors, fmt.Sprintf("line %d came again although it was decided", n))
 	}
-	w.come, w.file, w.span, w.closed, w.killed = true, b.File, s, false, false
+	w.come, w.file, w.span, w.closed, w.killed = true, b.File, s, b.Record, false
 	if m.want > 0 {
 		m.want--
 		w.hold = b.File.Hold(s.from, s.to)

@@ -51,3 +51,12 @@ func data(f *os.File, from int64) (at int64, ok bool) {
 	at, err := f.Seek(from, unix.SEEK_DATA)
 	return at, err == nil
 }
+
+// again opens an open file once more, whatever its name is now.
+func again(f *os.File) *os.File {
+	n, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	return os.NewFile(uintptr(n), f.Name())
+}

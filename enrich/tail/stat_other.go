@@ -38,3 +38,12 @@ func fromInfo(i fs.FileInfo) info {
 }
 
 func data(_ *os.File, from int64) (int64, bool) { return from, true }
+
+func again(f *os.File) *os.File {
+	n, err := syscall.Dup(int(f.Fd()))
+	if err != nil {
+		return nil
+	}
+	syscall.CloseOnExec(n)
+	return os.NewFile(uintptr(n), f.Name())
+}
