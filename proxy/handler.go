@@ -113,6 +113,7 @@ func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, target strin
 func (p *Proxy) identify(x *exchange, h http.Header) {
 	var origin, by string
 	x.ID, origin = p.ids.request(h)
+	p.ids.complete(h)
 	x.IDs = p.ids.others(x.IDs, h)
 	x.Session, x.SessionID, by = p.sessions.read(h)
 	x.AppSession = p.cookies.of(h["Cookie"])

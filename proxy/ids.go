@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -13,6 +14,7 @@ import (
 type idHeaders struct {
 	main  string   // carries our ID
 	other []string // carry further ones, in requests and answers
+	trace bool     // traceparent is made where none came
 }
 
 // otherIDHeaders are the usual carriers, in the spelling of http.Header: those of load balancers, CDNs, tracers and
@@ -24,8 +26,8 @@ var otherIDHeaders = []string{
 	"X-Debug-Token", "X-Error-Id", "X-Incident-Id",
 }
 
-func newIDHeaders(main string) idHeaders {
-	return idHeaders{main: http.CanonicalHeaderKey(main), other: otherIDHeaders}
+func newIDHeaders(main string, trace bool) idHeaders {
+	return idHeaders{main: http.CanonicalHeaderKey(main), other: otherIDHeaders, trace: trace}
 }
 
 // Where a request's ID is from, as metrics name it.
@@ -71,6 +73,18 @@ func newID() string {
 	u[6] = u[6]&0x0f | 0x40
 	u[8] = u[8]&0x3f | 0x80
 	return u.String()
+}
+
+// complete adds the traceparent that is asked for and did not come.
+func (h idHeaders) complete(header http.Header) {
+	if _, came := header["Traceparent"]; h.trace && !came {
+		header["Traceparent"] = []string{newTraceParent()}
+	}
+}
+
+// newTraceParent is version-trace-parent-flags, as W3C Trace Context, 3.2.2 has it, where IDs of zeros alone are void.
+func newTraceParent() string {
+	return fmt.Sprintf("00-%016x%016x-%016x-00", max(rand.Uint64(), 1), rand.Uint64(), max(rand.Uint64(), 1))
 }
 
 // others appends the further IDs that a request brings.

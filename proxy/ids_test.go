@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -10,7 +11,7 @@ import (
 )
 
 func TestRequestID(t *testing.T) {
-	h := newIDHeaders("X-Request-ID")
+	h := newIDHeaders("X-Request-ID", false)
 	for _, c := range []struct {
 		came []string
 		want string // "" is a new one
@@ -63,9 +64,48 @@ func TestOtherIDs(t *testing.T) {
 	} {
 		h := http.Header{}
 		h.Set(c.name, c.value)
-		if diff := cmp.Diff(c.want, newIDHeaders("X-Request-ID").others(nil, h)); diff != "" {
+		if diff := cmp.Diff(c.want, newIDHeaders("X-Request-ID", false).others(nil, h)); diff != "" {
 			t.Errorf("%s: %s: %s", c.name, c.value, diff)
 		}
+	}
+}
+
+func TestTraceParentIsMadeWhereAskedAndNoneCame(t *testing.T) {
+	const came = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	valid := regexp.MustCompile(`^00-([0-9a-f]{32})-([0-9a-f]{16})-00$`)
+	for _, c := range []struct {
+		asked bool
+		came  []string
+		kept  bool
+	}{
+		{true, nil, false},
+		{true, []string{came}, true},
+		{true, []string{""}, true},
+		{true, []string{came, "odd"}, true},
+		{false, nil, true},
+		{false, []string{came}, true},
+	} {
+		h := http.Header{}
+		if c.came != nil {
+			h["Traceparent"] = c.came
+		}
+		ids := newIDHeaders("X-Request-ID", c.asked)
+		ids.complete(h)
+		if c.kept {
+			if diff := cmp.Diff(c.came, h["Traceparent"]); diff != "" {
+				t.Errorf("asked %v, %q came: %s", c.asked, c.came, diff)
+			}
+			continue
+		}
+		parts := valid.FindStringSubmatch(h.Get("Traceparent"))
+		if parts == nil {
+			t.Errorf("made %q", h["Traceparent"])
+		} else if diff := cmp.Diff(parts[1:], ids.others(nil, h)); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if a, b := newTraceParent(), newTraceParent(); a == b {
+		t.Errorf("%s was made twice", a)
 	}
 }
 

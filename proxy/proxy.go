@@ -48,6 +48,11 @@ type Config struct {
 	RequestIDHeader string
 	// AnswerRequestID gives the request ID back to the client.
 	AnswerRequestID bool
+	// TraceParent gives a request that comes without traceparent a new one (W3C Trace Context, level 1), whose trace ID is
+	// one of the exchange's IDs; one that came is kept byte for byte, well formed or not. Its flags are 00, which says that
+	// nothing was recorded here: no agent begins to record for our sake. The trap: an agent that follows its caller, as
+	// OpenTelemetry's does by default (parentbased_always_on), then records no such request at all.
+	TraceParent bool
 	// ForwardedFor appends the client's address to X-Forwarded-For.
 	ForwardedFor bool
 	// LocalOnly are paths, with everything below them, that are refused with 403: those that the app shows to its own
@@ -111,7 +116,7 @@ func New(c Config, observer Observer, reg prometheus.Registerer) (*Proxy, error)
 	}
 	p := &Proxy{
 		config: c, log: c.Log, observer: observer, app: app,
-		sessions: newSessionHeaders(c.SessionHeaders), ids: newIDHeaders(c.RequestIDHeader),
+		sessions: newSessionHeaders(c.SessionHeaders), ids: newIDHeaders(c.RequestIDHeader, c.TraceParent),
 		refuse: newRefusal(c.LocalOnly), cookies: newCookieHash(c.CookieKey),
 		slots: make(chan struct{}, c.MaxConnections),
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -175,9 +176,24 @@ func TestRefusedRequestsAreNotReported(t *testing.T) {
 func TestWhatIsAddedOnlyWhereAsked(t *testing.T) {
 	var got http.Header
 	url := serveApp(t, func(w http.ResponseWriter, r *http.Request) { got = r.Header.Clone() })
-	_, addr := start(t, Config{App: url, ForwardedFor: true, AnswerRequestID: true, RequestIDHeader: "X-Correlation-ID"}, newSeen())
+	o := newSeen()
+	_, addr := start(t, Config{App: url, ForwardedFor: true, AnswerRequestID: true, TraceParent: true, RequestIDHeader: "X-Correlation-ID"}, o)
 	resp, _ := talk(t, addr, "GET / HTTP/1.1\nHost: a\nX-Forwarded-For: 10.1.1.1\nX-Forwarded-For: 10.2.2.2\nX-Correlation-ID: mine\n\n")
 	if got.Get("X-Forwarded-For") != "10.1.1.1, 10.2.2.2, 127.0.0.1" || got.Get("X-Request-ID") != "" || resp.Header.Get("X-Correlation-ID") != "mine" {
+		t.Errorf("the app got %v, the client %v", got, resp.Header)
+	}
+	trace := strings.Split(got.Get("Traceparent"), "-")
+	if len(trace) != 4 || !slices.Contains(o.last().IDs, trace[1]) {
+		t.Errorf("the app got traceparent %q, and %v was reported", trace, o.last().IDs)
+	}
+}
+
+func TestNothingElseIsAddedWhereNotAsked(t *testing.T) {
+	var got http.Header
+	url := serveApp(t, func(w http.ResponseWriter, r *http.Request) { got = r.Header.Clone() })
+	_, addr := start(t, Config{App: url}, newSeen())
+	resp, _ := talk(t, addr, "GET / HTTP/1.1\nHost: a\n\n")
+	if len(got) != 1 || got.Get("X-Request-ID") == "" || resp.Header.Get("X-Request-ID") != "" {
 		t.Errorf("the app got %v, the client %v", got, resp.Header)
 	}
 }

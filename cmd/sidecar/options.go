@@ -24,6 +24,8 @@ type config struct {
 	TLSCert, TLSKey   string
 	SessionHeaders    []string
 	RequestIDHeader   string
+	AnswerRequestID   bool
+	TraceParent       bool
 	ForwardedFor      bool
 	LocalOnly         []string
 	Logs              []string
@@ -117,6 +119,8 @@ func (c *config) options() []option {
 		{"timestamp", "cloudLogging.timestamp", "WHICH", oneOf(&c.Timestamp, "sealed", "event"), "`event`: the record's own time, for those who do not use OpenReplay's reader, which never looks back"},
 		{"session-header", "session.headers", "NAME", texts(&c.SessionHeaders), "the header with the session token"},
 		{"request-id-header", "requestID.header", "NAME", text(&c.RequestIDHeader), "kept if it came, made if not"},
+		{"answer-request-id", "requestID.answer", "", flagged(&c.AnswerRequestID), "give the request ID back to the client, under the same name"},
+		{"trace-parent", "requestID.traceParent", "", flagged(&c.TraceParent), "give requests that come without `traceparent` a new one, for apps that log its trace ID. Its flags are 00: a tracing agent that follows its caller records no such request"},
 		{"forwarded-for", "forwardedFor", "", flagged(&c.ForwardedFor), "append the client to X-Forwarded-For"},
 		{"local-only", "localOnly", "PATH", texts(&c.LocalOnly), "paths that apps show to localhost alone, and are refused because every client looks local behind a sidecar; one empty value allows all"},
 		{"redact", "redact", "", flagged(&c.Redact), "mask query values, cookies and credentials in what is sent"},

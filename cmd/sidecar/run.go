@@ -52,7 +52,7 @@ type sidecar struct {
 	observer proxy.Observer
 	proxies  []*proxy.Proxy
 	failed   chan error // why a listener ended by itself
-	id       string // the state directory's random ID
+	id       string     // the state directory's random ID
 }
 
 func (s *sidecar) run(ctx context.Context) error {
@@ -226,7 +226,8 @@ func (s *sidecar) serveApp(p port) error {
 	c := s.config
 	front, err := proxy.New(proxy.Config{
 		App: p.App, AppCA: c.AppCA, AppServerName: c.AppName,
-		SessionHeaders: c.SessionHeaders, RequestIDHeader: c.RequestIDHeader, ForwardedFor: c.ForwardedFor,
+		SessionHeaders: c.SessionHeaders, RequestIDHeader: c.RequestIDHeader,
+		AnswerRequestID: c.AnswerRequestID, TraceParent: c.TraceParent, ForwardedFor: c.ForwardedFor,
 		LocalOnly: append([]string{}, c.LocalOnly...), TLSCert: c.TLSCert, TLSKey: c.TLSKey,
 		CookieKey: []byte(s.id), Grace: c.Grace, Log: s.log,
 	}, s.observer, s.registererOf(p))
