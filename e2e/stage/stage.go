@@ -41,7 +41,11 @@ func Program(t testing.TB, tags ...string) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "sidecar")
-	cmd := exec.Command("go", "build", "-tags", key, "-o", path, "github.com/openreplay/log-sidecar/cmd/sidecar")
+	args := []string{"build", "-tags", key, "-o", path}
+	if os.Getenv("STAGE_RACE") != "" { // the sidecar under the race detector
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, "github.com/openreplay/log-sidecar/cmd/sidecar")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build the sidecar: %v\n%s", err, out)
 	}
@@ -107,7 +111,7 @@ func Start(t testing.TB, name string, cmd *exec.Cmd) *Process {
 	t.Cleanup(func() {
 		p.Kill()
 		if t.Failed() {
-			t.Logf("%s printed:\n%s", name, p.tail())
+			t.Logf("%s printed:\n%s", name, p.excerpt())
 		}
 	})
 	return p
@@ -119,9 +123,14 @@ func (p *Process) Output() string {
 	return string(content)
 }
 
-func (p *Process) tail() string {
+// excerpt is the beginning and the end: a crash says its reason first.
+func (p *Process) excerpt() string {
+	const part = 6 << 10
 	out := p.Output()
-	return out[max(0, len(out)-8<<10):]
+	if len(out) <= 2*part {
+		return out
+	}
+	return out[:part] + "\n[...]\n" + out[len(out)-part:]
 }
 
 // Kill sends SIGKILL to the process and its children and waits for its end.
@@ -211,7 +220,7 @@ func (s *Stage) AwaitReady(p *Process) {
 	Await(s.t, "the sidecar to be ready", func() bool {
 		select {
 		case <-p.Ended():
-			s.t.Fatalf("the sidecar has ended:\n%s", p.tail())
+			s.t.Fatalf("the sidecar has ended:\n%s", p.excerpt())
 		default:
 		}
 		answer, err := http.Get("http://" + s.Health + "/readyz")
