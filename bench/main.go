@@ -25,6 +25,7 @@ type options struct {
 	length      time.Duration // of one stretch of load
 	size        int64         // of a generated log file, in MiB
 	keep        bool
+	program     string
 }
 
 func main() {
@@ -35,6 +36,7 @@ func main() {
 	flag.DurationVar(&o.length, "length", 4*time.Second, "how long a stretch of load is")
 	flag.Int64Var(&o.size, "size", 1024, "`MiB` of each log file of -tail")
 	flag.BoolVar(&o.keep, "keep", true, "keep the result in bench/results")
+	flag.StringVar(&o.program, "program", "", "measure this `FILE` and not what make build makes")
 	role := flag.String("role", "", "internal: be a server of the comparison")
 	listen := flag.String("listen", "", "internal: where")
 	flag.Parse()
@@ -57,7 +59,7 @@ func measure(o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{options: o, dir: dir, sidecar: filepath.Join(dir, "sidecar")}
+	b := &bench{options: o, dir: dir}
 	defer b.endAll()
 	if err := b.build(); err != nil {
 		return err
@@ -89,15 +91,18 @@ type bench struct {
 	up      []*process
 }
 
-// build makes the sidecar as it is shipped: static, stripped.
-func (b *bench) build() error {
+// build makes the sidecar as it is shipped, except where another program is to be measured.
+func (b *bench) build() (err error) {
+	if b.program != "" {
+		b.sidecar, err = filepath.Abs(b.program)
+		return err
+	}
 	if _, err := os.Stat("go.mod"); err != nil {
 		return errors.New("run it from the repository's root: go run ./bench")
 	}
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.sidecar, "./cmd/sidecar")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the sidecar: %w\n%s", err, out)
+	if out, err := exec.Command("make", "build").CombinedOutput(); err != nil {
+		return fmt.Errorf("make build: %w\n%s", err, out)
 	}
-	return nil
+	b.sidecar, err = filepath.Abs("bin/sidecar")
+	return err
 }

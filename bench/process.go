@@ -63,11 +63,14 @@ func (b *bench) start(name, addr string, cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// end kills a server and its children.
+// end asks a server to end, so that it waits for its children, and kills what is still there after two seconds.
 func (b *bench) end(p *process) {
 	b.up = slices.DeleteFunc(b.up, func(q *process) bool { return p == q })
-	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	group := -p.cmd.Process.Pid
+	syscall.Kill(group, syscall.SIGTERM)
+	late := time.AfterFunc(2*time.Second, func() { syscall.Kill(group, syscall.SIGKILL) })
 	p.cmd.Wait()
+	late.Stop()
 }
 
 func (b *bench) endAll() {
