@@ -2,6 +2,7 @@ package enrich
 
 import (
 	"context"
+	"net/netip"
 	"regexp"
 	"sync"
 	"time"
@@ -27,6 +28,14 @@ const (
 type Exchanges interface {
 	// ByID gives all exchanges that id may name.
 	ByID(id string, yield func(Exchange) bool)
+	// BySession gives the exchanges that carried the session's token.
+	BySession(token string, yield func(Exchange) bool)
+	// ByUpstream gives the exchanges that had taken the connection with our end addr by then, the latest first.
+	ByUpstream(addr netip.AddrPort, at time.Time, yield func(Exchange) bool)
+	// During gives the exchanges that were open at some moment from from to to.
+	During(from, to time.Time, yield func(Exchange) bool)
+	// EvictedSince says whether one that was open at since or later is not held any more.
+	EvictedSince(since time.Time) bool
 }
 
 // Config is what a Joiner needs.
@@ -59,6 +68,9 @@ type source struct {
 	open  *tail.Hold // the bytes of the record that is not complete
 	due   time.Time  // when silence completes it; zero while nothing is open
 	found []*record.Record
+
+	history history
+	lag     lag
 	// partial is where a record begins that was given out although its line had no end, or -1. Should the line go on after
 	// all, the tailer hands out the whole of it again.
 	partial int64
@@ -67,6 +79,8 @@ type source struct {
 // A candidate is an error record that may yet learn more about its exchange.
 type candidate struct {
 	finding Finding
+	source  *source
+	match   match
 	until   time.Time
 }
 
@@ -86,8 +100,9 @@ func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
 	defer j.mu.Unlock()
 	j.metrics.bytes.Add(float64(len(b.Data)))
 	s := j.source(b.File)
+	s.history.note(b.Offset+int64(len(b.Data)), b.Arrived)
 	if b.Record {
-		return j.readAgain(ctx, b)
+		return j.readAgain(ctx, s, b)
 	}
 	s.cut.Feed(b.Offset, b.Data, b.Arrived, s.take)
 	if b.Partial || b.Last {
@@ -106,14 +121,14 @@ func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
 }
 
 // readAgain takes a record that was complete, and not decided, when an earlier life ended.
-func (j *Joiner) readAgain(ctx context.Context, b *tail.Block) error {
+func (j *Joiner) readAgain(ctx context.Context, s *source, b *tail.Block) error {
 	r := record.One(j.options(), b.File.Note(), b.Offset, b.Data, b.Arrived)
 	if r == nil {
 		return nil
 	}
 	hold := b.File.Hold(r.Offset, b.Offset+int64(len(b.Data)))
 	hold.Close()
-	return j.consider(ctx, finding(b.File, r, hold), b.Arrived)
+	return j.consider(ctx, s, finding(b.File, r, hold), b.Arrived)
 }
 
 func (j *Joiner) source(f *tail.File) *source {
@@ -164,7 +179,7 @@ func (j *Joiner) settle(ctx context.Context, s *source, end int64, now time.Time
 		s.learn()
 	}
 	for i, r := range found {
-		if err := j.consider(ctx, finding(s.file, r, holds[i]), now); err != nil {
+		if err := j.consider(ctx, s, finding(s.file, r, holds[i]), now); err != nil {
 			return err
 		}
 	}
@@ -176,11 +191,9 @@ func finding(f *tail.File, r *record.Record, hold *tail.Hold) *Finding {
 }
 
 // consider decides on a record, or lets it wait.
-func (j *Joiner) consider(ctx context.Context, f *Finding, now time.Time) error {
+func (j *Joiner) consider(ctx context.Context, s *source, f *Finding, now time.Time) error {
 	j.metrics.found.WithLabelValues(f.Record.Severity.String()).Inc()
-	if f.Record.Time.IsZero() {
-		f.Record.Time = now
-	}
+	s.learnLag(f.Record)
 	for _, pattern := range j.config.Ignore {
 		if pattern.MatchString(f.Record.Text) {
 			j.metrics.unmatched.WithLabelValues("ignored").Inc()
@@ -188,22 +201,35 @@ func (j *Joiner) consider(ctx context.Context, f *Finding, now time.Time) error 
 			return nil
 		}
 	}
-	reason := j.match(f)
-	if f.Exchange != nil && f.Exchange.End.IsZero() && f.Exchange.Session != "" {
-		j.waiting = append(j.waiting, &candidate{finding: *f, until: now.Add(patience)})
+	c := &candidate{finding: *f, source: s, until: now.Add(patience)}
+	if c.match = j.exact(s, f.Record); c.unsettled() {
+		j.waiting = append(j.waiting, c)
 		j.wakeUp()
 		return nil
 	}
-	return j.decide(ctx, f, reason)
+	return j.decide(ctx, c)
+}
+
+// unsettled says whether time can tell more: the exchange is open, and its session may become known.
+func (c *candidate) unsettled() bool {
+	return c.match.wait || c.match.exchange != nil && c.match.exchange.End.IsZero()
 }
 
 // decide gives the finding out, or counts why it is not.
-func (j *Joiner) decide(ctx context.Context, f *Finding, reason string) error {
+func (j *Joiner) decide(ctx context.Context, c *candidate) error {
+	f := &c.finding
+	if f.Record.Time.IsZero() {
+		f.Record.Time = f.Record.Arrived
+	}
+	f.Exchange, f.By, f.Inferred = c.match.exchange, c.match.by, c.match.inferred
 	matched := f.Exchange != nil && f.Exchange.Session != ""
-	if matched {
+	switch {
+	case matched:
 		j.metrics.matched.WithLabelValues(f.By).Inc()
-	} else {
-		j.metrics.unmatched.WithLabelValues(reason).Inc()
+	case f.Exchange != nil:
+		j.metrics.unmatched.WithLabelValues(noSession).Inc()
+	default:
+		j.metrics.unmatched.WithLabelValues(c.match.reason).Inc()
 	}
 	if !matched && !j.config.Unmatched {
 		f.Release()
@@ -267,17 +293,38 @@ func (j *Joiner) decideWaiting(ctx context.Context, now time.Time) error {
 	waiting := j.waiting
 	j.waiting = nil
 	for i, c := range waiting {
-		reason := j.match(&c.finding)
-		if x := c.finding.Exchange; x != nil && x.End.IsZero() && now.Before(c.until) {
+		j.lookAgain(c)
+		if c.unsettled() && now.Before(c.until) {
 			j.waiting = append(j.waiting, c)
 			continue
 		}
-		if err := j.decide(ctx, &c.finding, reason); err != nil {
+		if err := j.decide(ctx, c); err != nil {
 			j.waiting = append(j.waiting, waiting[i:]...)
 			return err
 		}
 	}
 	return nil
+}
+
+// lookAgain takes in what was learned since: the exchange's session, its status, its end.
+func (j *Joiner) lookAgain(c *candidate) {
+	if x := c.match.exchange; x != nil {
+		c.match.exchange = j.now(x)
+		return
+	}
+	c.match = j.exact(c.source, c.finding.Record)
+}
+
+// now gives the exchange as it is by now.
+func (j *Joiner) now(x *Exchange) *Exchange {
+	j.config.Exchanges.ByID(x.ID, func(found Exchange) bool {
+		if found.Ref == x.Ref && found.Begin.Equal(x.Begin) {
+			x = &found
+			return false
+		}
+		return true
+	})
+	return x
 }
 
 // Finish completes what is open and decides on all that waits: nothing more will be read.

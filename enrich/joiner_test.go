@@ -2,6 +2,7 @@ package enrich
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,6 +36,32 @@ func (e exchanges) ByID(id string, yield func(Exchange) bool) {
 		}
 	}
 }
+
+func (e exchanges) BySession(token string, yield func(Exchange) bool) {
+	for _, x := range e {
+		if x.Session == token && !yield(x) {
+			return
+		}
+	}
+}
+
+func (e exchanges) ByUpstream(addr netip.AddrPort, at time.Time, yield func(Exchange) bool) {
+	for i := len(e) - 1; i >= 0; i-- {
+		if e[i].Upstream == addr && !e[i].Begin.After(at) && !yield(e[i]) {
+			return
+		}
+	}
+}
+
+func (e exchanges) During(from, to time.Time, yield func(Exchange) bool) {
+	for _, x := range e {
+		if !x.Begin.After(to) && (x.End.IsZero() || !x.End.Before(from)) && !yield(x) {
+			return
+		}
+	}
+}
+
+func (e exchanges) EvictedSince(time.Time) bool { return false }
 
 func contains(list []string, s string) bool {
 	for _, l := range list {

@@ -1,49 +1,186 @@
 package enrich
 
-// Why a record belongs to no session, as metrics name it.
-const (
-	noID      = "no_id"      // no word of the record is an ID of an exchange that is held
-	noSession = "no_session" // its request had none
-	ambiguous = "ambiguous"  // its words name exchanges of different sessions
+import (
+	"net/netip"
+	"time"
+
+	"github.com/openreplay/log-sidecar/enrich/record"
 )
 
-// match looks for the exchange that a word of the record names. It fills in the finding, or gives the reason why not. An
-// ID that several sessions sent proves nothing: a wrong user is worse than none.
-func (j *Joiner) match(f *Finding) (reason string) {
-	var best *Exchange
-	var by string
-	clash := false
-	for word := range f.Record.Words {
-		j.config.Exchanges.ByID(word, func(x Exchange) bool {
-			switch {
-			case best == nil || best.Session == "":
-				best, by = &x, way(word, &x)
-			case x.Session != "" && x.Session != best.Session:
-				clash = true
-			case x.Begin.After(best.Begin):
-				best = &x
-			}
-			return !clash
-		})
-	}
-	switch {
-	case clash:
-		f.Exchange, f.By = nil, ""
-		return ambiguous
-	case best == nil:
-		return noID
-	}
-	f.Exchange, f.By = best, by
-	if best.Session == "" {
-		return noSession
-	}
-	return ""
+// Why a record belongs to no session, as metrics name it.
+const (
+	noID      = "no_id"      // nothing in the record ties it to an exchange that is held
+	noSession = "no_session" // its request had none
+	ambiguous = "ambiguous"  // it can belong to exchanges of different sessions
+)
+
+// The ways by which records are matched, as the label matchedBy names them.
+const (
+	byRequestID    = "requestId"
+	byTraceID      = "traceId"
+	byToken        = "sessionToken"
+	byResponseID   = "responseId"
+	byConnection   = "connection"
+	bySource       = "sourceAddress"
+	byAppID        = "appId"
+	byWorker       = "worker"
+	byPath         = "path"
+	byKind         = "kind"
+	byTheExchange  = "exchange"
+	maxSharers     = 64 // exchanges of one ID that are looked at; what more share is no ID
+	connectionSlip = 5 * time.Millisecond
+)
+
+// A match ties a record to an exchange, or says why it cannot.
+type match struct {
+	exchange *Exchange
+	by       string
+	inferred bool
+	reason   string // "" where there is an exchange
+	wait     bool   // an exchange that is still open may change it
 }
 
-// way names how the word ties the record to the exchange.
-func way(word string, x *Exchange) string {
-	if word == x.ID {
-		return "requestId"
+func none(reason string) match { return match{reason: reason} }
+
+func matched(x *Exchange, by string) match { return match{exchange: x, by: by} }
+
+// exact looks for what can belong to one exchange alone.
+func (j *Joiner) exact(s *source, r *record.Record) match {
+	m := j.byWords(s, r)
+	if m.exchange != nil || m.reason == ambiguous {
+		return m
 	}
-	return "responseId"
+	return j.byPort(r.Client, s.written(r), func(x *Exchange) bool { return r.Status == 0 || x.Status == 0 || r.Status == x.Status })
+}
+
+// byWords looks for an ID among the record's words. An ID that several sessions sent proves nothing: a wrong user is
+// worse than none.
+func (j *Joiner) byWords(s *source, r *record.Record) match {
+	best := none(noID)
+	for word, named := range r.Words {
+		if !identity(word, named) {
+			continue
+		}
+		m := j.byWord(s, r, word)
+		switch {
+		case m.reason == ambiguous:
+			return m
+		case m.exchange == nil:
+		case best.exchange == nil || best.exchange.Session == "":
+			best = m
+		case m.exchange.Session != "" && m.exchange.Session != best.exchange.Session:
+			return none(ambiguous)
+		case best.by == byToken || m.by != byToken && m.exchange.Begin.After(best.exchange.Begin):
+			best = m
+		}
+	}
+	return best
+}
+
+func (j *Joiner) byWord(s *source, r *record.Record, word string) match {
+	var holders []Exchange
+	gather := func(x Exchange) bool {
+		holders = append(holders, x)
+		return len(holders) < maxSharers
+	}
+	by := byToken
+	if j.config.Exchanges.ByID(word, gather); len(holders) > 0 {
+		by = ""
+	} else {
+		j.config.Exchanges.BySession(word, gather)
+	}
+	x, clash := theOne(holders, r.Arrived)
+	switch {
+	case clash:
+		return none(ambiguous)
+	case x == nil || s.stood(word, earliest(holders)):
+		return none(noID)
+	case by == "":
+		by = wayOf(word, x)
+	}
+	return matched(x, by)
+}
+
+// theOne gives the latest of the exchanges that had begun at t, one that was open then before all others. They clash where
+// they are of different sessions.
+func theOne(holders []Exchange, t time.Time) (best *Exchange, clash bool) {
+	for i := range holders {
+		x := &holders[i]
+		switch {
+		case x.Begin.After(t):
+			continue
+		case best == nil:
+		case x.Session != "" && best.Session != "" && x.Session != best.Session:
+			return nil, true
+		case openAt(best, t) != openAt(x, t):
+			if openAt(best, t) {
+				continue
+			}
+		case best.Session != "" && x.Session == "":
+			continue
+		case best.Session == x.Session && !x.Begin.After(best.Begin):
+			continue
+		}
+		best = x
+	}
+	return best, false
+}
+
+func openAt(x *Exchange, t time.Time) bool {
+	return !x.Begin.After(t) && (x.End.IsZero() || !x.End.Before(t))
+}
+
+func earliest(list []Exchange) (t time.Time) {
+	for _, x := range list {
+		if t.IsZero() || x.Begin.Before(t) {
+			t = x.Begin
+		}
+	}
+	return t
+}
+
+// wayOf names how the word ties a record to the exchange.
+func wayOf(word string, x *Exchange) string {
+	hex, _, _ := hexadecimal(word)
+	switch {
+	case sameID(word, x.ID):
+		return byRequestID
+	case hex && (len(word) == 32 || len(word) == 16): // W3C Trace Context's trace-id and parent-id
+		return byTraceID
+	}
+	return byResponseID
+}
+
+// byPort looks for the exchange that had the connection at t. The app's line is read a little later than it was written:
+// where the next exchange had just taken the connection, it may be the one before.
+func (j *Joiner) byPort(client netip.AddrPort, t time.Time, fits func(*Exchange) bool) match {
+	if client.Port() == 0 {
+		return none(noID)
+	}
+	var last []Exchange
+	j.config.Exchanges.ByUpstream(client, t, func(x Exchange) bool {
+		last = append(last, x)
+		return len(last) < 2
+	})
+	switch {
+	case len(last) == 0:
+		return none(noID)
+	case len(last) == 1 || t.Sub(last[0].Begin) > connectionSlip || t.Sub(last[1].End) > 2*connectionSlip,
+		last[0].Session == last[1].Session:
+		return matched(&last[0], byConnection)
+	case last[0].End.IsZero() && last[0].Head.IsZero():
+		return match{reason: ambiguous, wait: true}
+	}
+	return oneOf(&last[0], &last[1], fits)
+}
+
+// oneOf decides between two that followed on each other: an error belongs to the one that failed.
+func oneOf(a, b *Exchange, fits func(*Exchange) bool) match {
+	switch {
+	case fits(a) && !fits(b), a.Status >= 500 && b.Status < 500:
+		return matched(a, byConnection)
+	case fits(b) && !fits(a), b.Status >= 500 && a.Status < 500:
+		return matched(b, byConnection)
+	}
+	return none(ambiguous)
 }

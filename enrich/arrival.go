@@ -1,0 +1,60 @@
+package enrich
+
+import (
+	"time"
+
+	"github.com/openreplay/log-sidecar/enrich/record"
+)
+
+// A lag is how far a file's stamps are behind the arrival of their bytes. The least one seen is what the two clocks and
+// zones differ by, and what reading takes at best; what comes on top is delay.
+type lag struct {
+	least, next time.Duration // of the last generation of samples, and of this one
+	n           int
+}
+
+// generation is how many samples are kept; a clock that was set is forgotten with them.
+const generation = 32
+
+func (l *lag) add(d time.Duration) {
+	if l.n == 0 || l.n%generation == 0 {
+		if l.n > 0 {
+			l.least = l.next
+		} else {
+			l.least = d
+		}
+		l.next = d
+	}
+	l.n++
+	l.next = min(l.next, d)
+	l.least = min(l.least, d)
+}
+
+// maxDelay is how late bytes may come and still tell by their arrival when they were written.
+const maxDelay = 1500 * time.Millisecond
+
+// fine says whether a stamp is finer than a second.
+func fine(t time.Time) bool { return !t.IsZero() && t.Nanosecond() != 0 }
+
+// written estimates, in the proxy's time, when the record was written: its arrival, or where its stamps are fine, what they
+// say, with the clocks' difference taken off.
+func (s *source) written(r *record.Record) time.Time {
+	if !fine(r.Time) || s.lag.n == 0 {
+		return r.Arrived
+	}
+	if t := r.Time.Add(s.lag.least); t.Before(r.Arrived) && r.Arrived.Sub(t) < maxDelay {
+		return t
+	}
+	return r.Arrived
+}
+
+// late says whether the bytes came so long after they were written that their arrival tells nothing.
+func (s *source) late(r *record.Record) bool {
+	return s.lag.n > 0 && !r.Time.IsZero() && r.Arrived.Sub(r.Time)-s.lag.least > maxDelay
+}
+
+func (s *source) learnLag(r *record.Record) {
+	if !r.Time.IsZero() && !r.Arrived.IsZero() {
+		s.lag.add(r.Arrived.Sub(r.Time))
+	}
+}

@@ -1,0 +1,175 @@
+package enrich
+
+import (
+	"bytes"
+	"strings"
+	"time"
+
+	"github.com/openreplay/log-sidecar/enrich/tail"
+)
+
+const (
+	// identifies is how many bits of chance make a word an ID wherever it stands. IDs come from clients: what a client can
+	// guess to stand in a log must not catch other people's errors.
+	identifies = 60
+	// identifiesNamed is enough under a key that names an ID: eight digits.
+	identifiesNamed = 26
+	// lookBehind is how many bytes before an exchange's begin must not have its ID.
+	lookBehind = 64 << 10
+)
+
+// identity says whether a word may be an ID at all.
+func identity(word string, named bool) bool {
+	bits := chance(word)
+	return bits >= identifies || named && bits >= identifiesNamed
+}
+
+// chance estimates the bits of a word that could not be foretold. Runs of letters of one case are taken for parts of words,
+// runs of digits for numbers, unless the whole of it is hexadecimal, and a character that keeps coming back counts little.
+func chance(word string) float64 {
+	bits := byRuns(word)
+	word = strings.ReplaceAll(word, "-", "")
+	if hex, digits, letters := hexadecimal(word); hex && digits >= 2 && letters >= 2 {
+		bits = 4 * float64(len(word))
+	}
+	var seen [256]bool
+	distinct := 0
+	for i := range len(word) {
+		if !seen[word[i]] {
+			seen[word[i]] = true
+			distinct++
+		}
+	}
+	return min(bits, 15*float64(distinct))
+}
+
+func hexadecimal(word string) (hex bool, digits, letters int) {
+	for i := range len(word) {
+		switch c := word[i]; {
+		case '0' <= c && c <= '9':
+			digits++
+		case 'a' <= c && c <= 'f', 'A' <= c && c <= 'F':
+			letters++
+		default:
+			return false, 0, 0
+		}
+	}
+	return true, digits, letters
+}
+
+func byRuns(word string) (bits float64) {
+	for part := range strings.FieldsFuncSeq(word, func(r rune) bool { return r > 'z' || kindOfByte(byte(r)) == 0 }) {
+		bits += ofPart(part)
+	}
+	return bits
+}
+
+// plainWord is what a run of letters counts that may be a word of a language.
+const plainWord = 6
+
+func ofPart(part string) (bits float64) {
+	for i := 0; i < len(part); {
+		kind := kindOfByte(part[i])
+		n := 1
+		for i+n < len(part) && (kindOfByte(part[i+n]) == kind || n == 1 && kind == 'u' && kindOfByte(part[i+n]) == 'l') {
+			if n == 1 {
+				kind = kindOfByte(part[i+n]) // a capital and what it leads are one
+			}
+			n++
+		}
+		i += n
+		switch {
+		case kind == 'd':
+			bits += 3.3 * float64(n)
+		case n == len(part):
+			return plainWord
+		case n <= 3:
+			bits += 4.7 * float64(n)
+		default:
+			bits += plainWord + float64(n)/2
+		}
+	}
+	return bits
+}
+
+func kindOfByte(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return 'd'
+	case 'a' <= c && c <= 'z':
+		return 'l'
+	case 'A' <= c && c <= 'Z':
+		return 'u'
+	}
+	return 0
+}
+
+// sameID compares as the table does: without regard to case and hyphens.
+func sameID(a, b string) bool {
+	return strings.EqualFold(strings.ReplaceAll(a, "-", ""), strings.ReplaceAll(b, "-", ""))
+}
+
+// A history remembers how far a file had been written at what moments.
+type history struct {
+	marks []moment
+}
+
+type moment struct {
+	end int64 // of the bytes that had arrived
+	at  time.Time
+}
+
+// maxMoments bounds a history. What is long ago is kept ever more coarsely.
+const maxMoments = 512
+
+func (h *history) note(end int64, at time.Time) {
+	if n := len(h.marks); n > 0 && at.Sub(h.marks[n-1].at) < 2*time.Millisecond {
+		h.marks[n-1] = moment{end, at}
+		return
+	}
+	if len(h.marks) == maxMoments {
+		kept := h.marks[:0]
+		for i, m := range h.marks {
+			if i%2 == 0 || i >= maxMoments/2 {
+				kept = append(kept, m)
+			}
+		}
+		h.marks = kept
+	}
+	h.marks = append(h.marks, moment{end, at})
+}
+
+// before gives how many bytes surely stood in the file at t, or 0.
+func (h *history) before(t time.Time) int64 {
+	for i := len(h.marks) - 1; i >= 0; i-- {
+		if !h.marks[i].at.After(t) {
+			return h.marks[i].end
+		}
+	}
+	return 0
+}
+
+// arrived gives when the byte at offset was read, as far as it is remembered.
+func (h *history) arrived(offset int64) (t time.Time, ok bool) {
+	for i := len(h.marks) - 1; i >= 0 && h.marks[i].end > offset; i-- {
+		t, ok = h.marks[i].at, i > 0 || h.marks[0].end > offset
+	}
+	return t, ok
+}
+
+// stood says whether word stood in the file's last bytes before t: it cannot be the ID of something that began then.
+func (s *source) stood(word string, t time.Time) bool {
+	end := s.history.before(t)
+	from := max(0, end-lookBehind)
+	if end == 0 {
+		return false
+	}
+	data := readAt(s.file, from, end-from)
+	return bytes.Contains(data, []byte(word))
+}
+
+func readAt(f *tail.File, from, n int64) []byte {
+	data := make([]byte, n)
+	got, _ := f.ReadAt(data, from)
+	return data[:got]
+}

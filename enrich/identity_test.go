@@ -1,0 +1,102 @@
+package enrich
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func TestWhatIsAnID(t *testing.T) {
+	for word, want := range map[string]struct{ alone, named bool }{
+		"6f1c9d3e-95a1-4b9e-8f0e-0c2a54d3a111": {true, true}, // a UUID
+		"4bf92f3577b34da6a3ce929d0e0e4736":     {true, true}, // a trace ID of W3C Trace Context
+		"00f067aa0ba902b7":                     {true, true}, // a span ID
+		"01ARZ3NDEKTSV4RRFFQ69G5FAV":           {true, true}, // a ULID
+		"9m4e2mr0ui3e8a215n4g":                 {true, true}, // an xid
+		"8927301846550231749":                  {true, true}, // 64 bits, decimal
+		"a3f9c2d1":                             {false, true},
+		"1111-22222":                           {false, true},
+		"ERROR":                                {},
+		"main":                                 {},
+		"1":                                    {},
+		"req-1f":                               {},
+		"com.acme.shop.OrderController2":       {false, true},
+		"org.springframework.web.HttpServlet3": {false, true},
+		"http-nio-8080-exec-12":                {false, true},
+		"Servlet.service":                      {},
+		"V1StGXR8_Z5jdHi6B-myT":                {true, true}, // a nanoid
+		"00000000000000000000000000000000":     {},
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa": {},
+	} {
+		if alone, named := identity(word, false), identity(word, true); alone != want.alone || named != want.named {
+			t.Errorf("%s (%.0f bits): an ID alone: %v, under an ID key: %v; want %v", word, chance(word), alone, named, want)
+		}
+	}
+}
+
+// TestAHostileClientCatchesNobodysErrors: a client may send any words as its request's ID.
+func TestAHostileClientCatchesNobodysErrors(t *testing.T) {
+	for _, id := range []string{"ERROR", "main", "1", "Shipping", "com.acme.Warehouse.take", "Warehouse.java", "nightly"} {
+		if found, _ := join(t, exchanges{exchange(id, "thief")}, log, nil); len(found) != 0 {
+			t.Errorf("X-Request-ID: %s caught %q", id, found)
+		}
+	}
+}
+
+// TestWhatStoodThereBeforeIsNoID: a client may send what it saw on an error page, such as the number of a build.
+func TestWhatStoodThereBeforeIsNoID(t *testing.T) {
+	const build = "9f86d081884c7d659a2feaa0c55ad015"
+	s := &source{}
+	now := time.Now()
+	s.history.note(100, now.Add(-time.Minute))
+	s.history.note(200, now)
+	if got := s.history.before(now.Add(-time.Second)); got != 100 {
+		t.Errorf("%d bytes stood there a second ago, want 100", got)
+	}
+	late := exchange(build, "thief")
+	late.Begin = time.Now().Add(time.Hour)
+	if found, _ := join(t, exchanges{late}, "2026-11-25 10:31:07,410 ERROR build "+build+" cannot ship\n", nil); len(found) != 0 {
+		t.Errorf("an exchange that had not begun caught %q", found)
+	}
+}
+
+func TestTheConnectionTellsTheExchange(t *testing.T) {
+	addr := netip.MustParseAddrPort("127.0.0.1:41506")
+	a, b := exchange(idA, "session-a"), exchange(idB, "session-b")
+	a.Upstream, b.Upstream = addr, netip.MustParseAddrPort("127.0.0.1:41508")
+	const line = "2026/11/23 22:56:52 http: panic serving 127.0.0.1:41506: order is already closed\ngoroutine 21 [running]:\nmain.deep()\n\t/srv/main.go:12 +0x1d\n"
+	found, _ := join(t, exchanges{a, b}, line, nil)
+	if len(found) != 1 || found[0][:9] != "session-a" {
+		t.Errorf("found %q, want session-a", found)
+	}
+}
+
+// TestTheNextOnAConnectionIsNotBlamed: the line of a request is read when the next one has the connection already.
+func TestTheNextOnAConnectionIsNotBlamed(t *testing.T) {
+	now := time.Now()
+	at := func(ms int) time.Time { return now.Add(time.Duration(ms) * time.Millisecond) }
+	addr := netip.MustParseAddrPort("127.0.0.1:41506")
+	first := Exchange{ID: idA, Session: "session-a", Upstream: addr, Begin: at(-90), Head: at(-3), End: at(-3), Status: 500}
+	next := Exchange{ID: idB, Session: "session-b", Upstream: addr, Begin: at(-2), Head: at(40), End: at(40), Status: 200}
+	for _, c := range []struct {
+		name string
+		next func(*Exchange)
+		want string
+	}{
+		{"the one that failed", func(*Exchange) {}, "session-a"},
+		{"both failed", func(x *Exchange) { x.Status = 500 }, ""},
+		{"the next has long begun", func(x *Exchange) { x.Begin = at(-60) }, "session-b"},
+	} {
+		next := next
+		c.next(&next)
+		j := New(Config{Exchanges: exchanges{first, next}, Registerer: nil})
+		m := j.byPort(addr, now, func(*Exchange) bool { return true })
+		got := ""
+		if m.exchange != nil {
+			got = m.exchange.Session
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
