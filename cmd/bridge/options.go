@@ -31,7 +31,7 @@ func parse(name string, args []string, out io.Writer) (options, error) {
 	flags.StringVar(&o.endpoint, "endpoint", "", "`HOST:PORT` of Cloud Logging; none: Google's")
 	flags.BoolVar(&o.plaintext, "plaintext", false, "no TLS and no credentials towards --endpoint: for the stand-in")
 	flags.StringVar(&o.health, "health", ":9294", "`ADDR` of /healthz, /readyz and /metrics")
-	flags.DurationVar(&o.settle, "settle", time.Minute, "how long nothing must have arrived of a session before its entries are shown; 0: show at once")
+	flags.DurationVar(&o.settle, "settle", time.Minute, "how old a session's last entry must be before its entries are shown; 0: show at once")
 	flags.IntVar(&o.quota, "quota", defaultQuota, "`CALLS` a minute to Cloud Logging for one project; 0: no bound. The stand-in has none unless this is given")
 	flags.StringVar(&o.tlsCert, "tls-cert", "", "`FILE` with the certificate: speak TLS to OpenReplay; read again when it changes")
 	flags.StringVar(&o.tlsKey, "tls-key", "", "`FILE` with its key")
