@@ -85,7 +85,6 @@ type File struct {
 	again     []span // records to be handed out again
 	lost      int64  // bytes lost that no block has told of
 	limit     int64  // when stopping: where it ended
-	copyOf    *File  // its first bytes were read there
 
 	mu      sync.Mutex // guards what follows
 	src     *os.File   // nil while it is not open
@@ -215,16 +214,6 @@ func (t *Tailer) next(f *File, now time.Time, final bool) (b *Block, more bool) 
 		return nil, false
 	}
 	return t.cut(f, p, overlap, now, final)
-}
-
-// doubt says whether f is still no more than a copy of another file, for all we can see. If it stays one it is dropped.
-func (t *Tailer) doubt(f *File, now time.Time) bool {
-	size := f.length()
-	f.unsure = size == 0 || t.isCopy(f.src, size)
-	if f.due = now.Add(poll); f.unsure && !now.Before(t.expires(f)) {
-		t.forget(f)
-	}
-	return f.unsure
 }
 
 // errChanged says that a file does not hold the bytes any more that were read from it.

@@ -32,12 +32,6 @@ type entry struct {
 	info
 }
 
-// A delay is the patience with a file that may be a copy in the making.
-type delay struct {
-	size  int64
-	since time.Time
-}
-
 // look finds what has changed in the directories: new files, and where those that we know have gone.
 func (t *Tailer) look(now time.Time) {
 	t.mu.Lock()
@@ -66,7 +60,7 @@ func (t *Tailer) look(now time.Time) {
 	}
 	for _, e := range t.byAge(strangers) {
 		if t.byKey[e.key] == nil { // it may have been found to be a copy meanwhile
-			t.meet(e, now)
+			t.meet(e)
 		}
 	}
 	for _, f := range slices.Clone(t.files) {
@@ -236,7 +230,7 @@ func (t *Tailer) displaced(v *view, f *File, now time.Time, since int64) {
 			continue
 		}
 		g := t.begin(f.Path, e, src, 0)
-		g.away, g.unsure = now, e.size == 0 || t.isCopy(src, e.size)
+		g.away, g.unsure = now, e.size == 0 || t.original(src, e.size) != nil
 		t.order(g)
 	}
 }
@@ -337,9 +331,13 @@ func (i info) stamp() int64 {
 	return i.modified
 }
 
-// isCopy says whether content is that of a file of ours, as far as it goes.
-func (t *Tailer) isCopy(content *os.File, size int64) bool {
-	return slices.ContainsFunc(t.files, func(f *File) bool { return f.src != content && f.mayHave(content, size) })
+// original gives the file of ours that content is a copy of, as far as it goes.
+func (t *Tailer) original(content *os.File, size int64) *File {
+	i := slices.IndexFunc(t.files, func(f *File) bool { return f.src != content && f.mayHave(content, size) })
+	if i < 0 {
+		return nil
+	}
+	return t.files[i]
 }
 
 // findCopy looks for a copy of f, whose own content is gone, and lets f go on there. Of several the longest is taken.
@@ -371,11 +369,11 @@ func (t *Tailer) copies(v *view, f *File) []entry {
 	found := t.beside(v, f, func(string) bool { return true })
 	found = slices.DeleteFunc(found, func(e entry) bool {
 		g := t.byKey[e.key]
-		return g != nil && g.copyOf != f && !g.unsure || !f.mayBeAt(e)
+		return g != nil && !g.unsure || !f.mayBeAt(e)
 	})
 	for _, g := range t.files {
 		listed := slices.ContainsFunc(found, func(e entry) bool { return e.key == g.key })
-		if g.unsure && !listed && g.src != nil && g.Path == f.Path { // it may be deleted by now
+		if g.unsure && !listed && g.src != nil && (g.Path == f.Path || isRotated(f.Path, g.Path)) { // it may be deleted by now
 			found = append(found, entry{path: g.name, info: info{key: g.key, size: g.length()}})
 		}
 	}
@@ -429,7 +427,7 @@ func (t *Tailer) moveTo(f *File, e entry, src *os.File) {
 		f.away = time.Time{}
 	}
 	if e.size < max(f.read, f.ahead) { // written after the copy was made, and read before the truncation
-		known := f.marks.within(e.size) // rather twice than not at all
+		known := f.marks.upTo(e.size).line(src) // rather twice than not at all
 		if same, _ := f.ends(src, e.size); same {
 			known = e.size
 		}
@@ -440,10 +438,10 @@ func (t *Tailer) moveTo(f *File, e entry, src *os.File) {
 		f.marks = f.marks.upTo(known).take(src, known)
 		f.mu.Lock()
 		f.decided = min(f.decided, f.read)
+		f.again = slices.DeleteFunc(f.again, func(s span) bool { return s.to > known }) // it comes with what follows
 		f.mu.Unlock()
 	}
 	t.byKey[e.key] = f
-	delete(t.delayed, e.key)
 	t.touch()
 }
 
@@ -492,7 +490,7 @@ func (t *Tailer) lose(f *File, reason string) {
 }
 
 // meet decides what a file is that we do not know.
-func (t *Tailer) meet(e entry, now time.Time) {
+func (t *Tailer) meet(e entry) {
 	if t.binary[e.key] {
 		return
 	}
@@ -508,27 +506,23 @@ func (t *Tailer) meet(e entry, now time.Time) {
 		src.Close()
 		return
 	}
-	switch f := t.continued(e, src); {
-	case f == nil:
-	case f.src != nil: // its own file may yet be written to
-		t.begin(e.path, e, src, f.length())
-		return
-	default:
-		t.moveTo(f, e, src)
-		return
-	}
-	f, wait := t.copied(e, src, now)
-	if wait {
-		src.Close()
-		return
-	}
 	start := t.start(e)
-	if f != nil {
-		start = e.size
+	doubt := start == 0 && t.hasBase(e) && (e.size == 0 || t.original(src, e.size) != nil)
+	if f := t.continued(e, src); f != nil && !doubt {
+		if f.src == nil {
+			t.moveTo(f, e, src)
+			return
+		}
+		start = f.length() // f's own file may yet be written to
 	}
 	g := t.begin(e.path, e, src, start)
-	g.copyOf = f
+	g.unsure = doubt
 	t.order(g)
+}
+
+// hasBase says whether e has the name of a rotated file of ours.
+func (t *Tailer) hasBase(e entry) bool {
+	return slices.ContainsFunc(t.files, func(f *File) bool { return isRotated(f.Path, e.path) })
 }
 
 // refused notes a file that cannot be opened, and how long it was at the first look.
@@ -566,31 +560,31 @@ func (f *File) nameless() bool {
 	return err == nil && i.links == 0
 }
 
-// copied tells a copy of a file of ours, which copytruncate makes before it truncates, from a log of its own. wait says
-// that this is not sure yet. f is the file whose copy it is.
-func (t *Tailer) copied(e entry, src *os.File, now time.Time) (f *File, wait bool) {
-	for _, f := range t.files {
-		if !isRotated(f.Path, e.path) {
-			continue
-		}
-		if !f.mayHave(src, e.size) {
-			continue
-		}
-		d, ok := t.delayed[e.key]
-		if !ok || d.size != e.size {
-			t.delayed[e.key] = delay{e.size, now}
-			return nil, true
-		}
-		if e.size == 0 || now.Sub(d.since) < settled || f.src != nil && !f.isIntact() {
-			return nil, true
-		}
-		delete(t.delayed, e.key)
-		if e.size >= banner {
-			return f, false
-		}
-		return nil, false
+// doubt says whether f is still no more than a copy of another file of ours, for all we can see. copytruncate makes one
+// before it truncates, and lets it grow until then. One that stays a copy is a backup that somebody made: it is read from
+// its end on if it is asked for, and else dropped. Files that have no more than a banner in common are no copies.
+func (t *Tailer) doubt(f *File, now time.Time) bool {
+	size := f.length()
+	original := t.original(f.src, size)
+	if f.unsure = size == 0 || original != nil; !f.unsure {
+		return false
 	}
-	return nil, false
+	if f.due = now.Add(poll); size != f.half {
+		f.half, f.since = size, now
+	}
+	switch {
+	case !f.away.IsZero():
+		if !now.Before(t.expires(f)) {
+			t.forget(f)
+		}
+	case size > 0 && now.Sub(f.since) >= settled && (original.src == nil || original.isIntact()):
+		f.unsure, f.half = false, 0
+		if size >= banner {
+			f.read, f.decided = size, size
+			f.marks = f.marks.take(f.src, size)
+		}
+	}
+	return f.unsure
 }
 
 // mayHave says whether content is a copy of f, or may become one.

@@ -110,6 +110,17 @@ func (m marks) within(size int64) int64 {
 	return 0
 }
 
+// line gives the last mark that is at the beginning of a line; 0 where none is.
+func (m marks) line(content io.ReaderAt) int64 {
+	var p [1]byte
+	for _, k := range slices.Backward(m) {
+		if n, _ := content.ReadAt(p[:], k.At-1); n == 1 && p[0] == '\n' {
+			return k.At
+		}
+	}
+	return 0
+}
+
 // upTo gives the marks within a size.
 func (m marks) upTo(size int64) marks {
 	return slices.DeleteFunc(slices.Clone(m), func(k mark) bool { return k.At > size })

@@ -455,7 +455,7 @@ func (m *model) came(b *Block, s span, text string) {
 	var n int
 	if _, err := fmt.Sscanf(text, "%06d", &n); err != nil || n >= len(m.lines) || m.lines[n].text != text {
 		if m.half == nil && !b.Partial && !m.torn(text) {
-			m.errors = append(m.errors, fmt.Sprintf("%.40q was never written", text))
+			m.errors = append(m.errors, fmt.Sprintf("%.40q (%d bytes at %d of %.4s) was never written", text, len(text), s.from, b.File.ID))
 		}
 		return
 	}

@@ -83,19 +83,18 @@ type Tailer struct {
 	first   bool // no checkpoint was found: nothing is known of any file
 	started time.Time
 
-	mu      sync.Mutex // guards what follows, and what File says that it guards
-	files   []*File    // oldest first
-	byKey   map[key]*File
-	late    map[key]int64     // files that we were not allowed to read at the first look: how long they were
-	binary  map[key]bool      // files that are no logs
-	pipes   []entry           // the pipes of the last look
-	said    map[string]string // problems that are not over, so that each is said once
-	delayed map[key]delay     // files that look like a copy of ours, until that is sure
-	looked  time.Time         // when the last look began, by the clock that stamps files
-	known   int64             // what came to be before this is known, or was there before us: nanoseconds since 1970
-	dirs    []string          // directories in which a change may concern us
-	active  time.Time         // when something was read last
-	buf     []byte
+	mu     sync.Mutex // guards what follows, and what File says that it guards
+	files  []*File    // oldest first
+	byKey  map[key]*File
+	late   map[key]int64     // files that we were not allowed to read at the first look: how long they were
+	binary map[key]bool      // files that are no logs
+	pipes  []entry           // the pipes of the last look
+	said   map[string]string // problems that are not over, so that each is said once
+	looked time.Time         // when the last look began, by the clock that stamps files
+	known  int64             // what came to be before this is known, or was there before us: nanoseconds since 1970
+	dirs   []string          // directories in which a change may concern us
+	active time.Time         // when something was read last
+	buf    []byte
 
 	bell    chan struct{} // something may be there to read
 	changed chan struct{} // the checkpoint on disk is out of date
@@ -135,7 +134,6 @@ func New(c Config) (*Tailer, error) {
 		late:    map[key]int64{},
 		binary:  map[key]bool{},
 		said:    map[string]string{},
-		delayed: map[key]delay{},
 		bell:    make(chan struct{}, 1),
 		changed: make(chan struct{}, 1),
 	}
