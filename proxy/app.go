@@ -18,13 +18,15 @@ import (
 	"time"
 )
 
-// app is the way to the one app. No address in a request can lead anywhere else: the dialer does not look at it.
+// app is the way to the one app. No address in a request can lead anywhere else: the dialer has one destination.
 type app struct {
 	scheme, host  string // what stands in outgoing URLs; host goes out as Host where a client sent none
 	network, addr string
 	connect       func(ctx context.Context, network, addr string) (net.Conn, error)
 	tls           *tls.Config
 	answerTimeout time.Duration
+	keepsClients  bool // the app is to see its clients' addresses
+	clients       *clientSide
 
 	h2    *http.Transport
 	mu    sync.Mutex // guards a change of h1
@@ -34,9 +36,14 @@ type app struct {
 
 func newApp(c Config) (*app, error) {
 	dialer := &net.Dialer{Timeout: dialLimit, KeepAlive: 30 * time.Second}
-	a := &app{answerTimeout: c.AnswerTimeout, connect: dialer.DialContext}
+	a := &app{answerTimeout: c.AnswerTimeout, connect: dialer.DialContext, keepsClients: c.KeepClientAddress}
 	if err := a.parse(c.App); err != nil {
 		return nil, err
+	}
+	if a.keepsClients {
+		if err := a.mayKeepClients(); err != nil {
+			return nil, err
+		}
 	}
 	if err := a.secure(c); err != nil {
 		return nil, err
@@ -117,14 +124,17 @@ func (a *app) transport(idle time.Duration) *http.Transport {
 		Protocols:             new(http.Protocols),
 	}
 	t.Protocols.SetHTTP1(true)
+	if a.keepsClients {
+		t.MaxIdleConns = clientSideIdle
+	}
 	if a.tls != nil {
 		t.TLSClientConfig = a.tls.Clone()
 	}
 	return t
 }
 
-func (a *app) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	conn, err := a.connect(ctx, a.network, a.addr)
+func (a *app) dial(ctx context.Context, _, pool string) (net.Conn, error) {
+	conn, err := a.connectFor(ctx, pool)
 	if err != nil {
 		return nil, err
 	}

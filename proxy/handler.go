@@ -73,7 +73,10 @@ func (x *exchange) outgoing(r *http.Request) *http.Request {
 	}
 	r = r.WithContext(x.ctx)
 	r.RequestURI = ""
-	r.URL = x.proxy.app.url(r.URL, x.Target)
+	if r.Host == "" {
+		r.Host = x.proxy.app.host
+	}
+	r.URL = x.proxy.app.url(r.URL, x.Target, x.proxy.app.pool(x.Client))
 	r.Close = false
 	stripRequest(r.Header, x.upgrade)
 	keepAgent(r.Header)
@@ -88,11 +91,11 @@ func (x *exchange) outgoing(r *http.Request) *http.Request {
 
 // url leads to the app whatever the request says, with the target untouched. Only a target that begins with two slashes
 // has to go through Go's encoder, which would take it for a host.
-func (a *app) url(in *url.URL, target string) *url.URL {
+func (a *app) url(in *url.URL, target, pool string) *url.URL {
 	if strings.HasPrefix(target, "//") {
-		return &url.URL{Scheme: a.scheme, Host: a.host, Path: in.Path, RawPath: in.RawPath, RawQuery: in.RawQuery, ForceQuery: in.ForceQuery}
+		return &url.URL{Scheme: a.scheme, Host: pool, Path: in.Path, RawPath: in.RawPath, RawQuery: in.RawQuery, ForceQuery: in.ForceQuery}
 	}
-	return &url.URL{Scheme: a.scheme, Host: a.host, Opaque: target}
+	return &url.URL{Scheme: a.scheme, Host: pool, Opaque: target}
 }
 
 // newExchange collects what the request's head tells.

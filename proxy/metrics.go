@@ -12,8 +12,10 @@ type metrics struct {
 	errors    *prometheus.CounterVec
 	refused   *prometheus.CounterVec
 	resent    prometheus.Counter
-	panics    prometheus.Counter
-	tunnels   prometheus.Gauge
+	// clientLost counts connections to the app that were to be made from the client's address
+	clientLost *prometheus.CounterVec
+	panics     prometheus.Counter
+	tunnels    prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -35,11 +37,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		ids: values(vector("request_ids_total", "Request IDs, by where they are from.", "origin"), kept, made, replaced),
 		sessions: values(vector("sessions_total", "How the session of a request was found, or why not.", "by"),
 			byHeader, bySessionID, byNone, byInvalid, byConflict),
-		errors:  vector("errors_total", "Answers that the app did not give or not to their end, by reason.", "reason"),
-		refused: vector("refused_total", "Requests that were not handed on, by reason.", "reason"),
-		resent:  counter("resent_total", "Requests sent again because the app closed before a byte was written."),
-		panics:  counter("observer_panics_total", "Reports lost to a failure behind the proxy."),
-		tunnels: auto.NewGauge(prometheus.GaugeOpts{Name: "sidecar_proxy_tunnels", Help: "Open WebSockets and other upgraded connections."}),
+		errors:     vector("errors_total", "Answers that the app did not give or not to their end, by reason.", "reason"),
+		refused:    vector("refused_total", "Requests that were not handed on, by reason.", "reason"),
+		resent:     counter("resent_total", "Requests sent again because the app closed before a byte was written."),
+		clientLost: vector("client_address_lost_total", "Connections to the app that could not be made from the client's address, by reason.", "reason"),
+		panics:     counter("observer_panics_total", "Reports lost to a failure behind the proxy."),
+		tunnels:    auto.NewGauge(prometheus.GaugeOpts{Name: "sidecar_proxy_tunnels", Help: "Open WebSockets and other upgraded connections."}),
 	}
 	exchanges := vector("exchanges_total", "Requests handed on, by the first digit of the status.", "class")
 	for i, class := range []string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"} {

@@ -55,6 +55,11 @@ type Config struct {
 	TraceParent bool
 	// ForwardedFor appends the client's address to X-Forwarded-For.
 	ForwardedFor bool
+	// KeepClientAddress connects to the app from the client's own address, so that the app sees its clients as it did
+	// before. It needs Linux, NET_ADMIN or NET_RAW, two routing rules and an app on the loopback: docs/CLIENT-ADDRESS.md.
+	// Where these are missing the app sees this machine's address, counted in
+	// sidecar_proxy_client_address_lost_total{reason}. Clients of different addresses never share a connection to the app.
+	KeepClientAddress bool
 	// LocalOnly are paths, with everything below them, that are refused with 403: those that the app shows to its own
 	// machine alone, for behind the proxy every client comes from there. nil is LocalOnlyPaths(); empty refuses none.
 	LocalOnly []string
@@ -126,6 +131,7 @@ func New(c Config, observer Observer, reg prometheus.Registerer) (*Proxy, error)
 		return nil, err
 	}
 	p.metrics = newMetrics(reg)
+	app.clients = &clientSide{connect: connectFrom, lost: p.metrics.clientLost, log: p.log}
 	return p, nil
 }
 

@@ -73,7 +73,9 @@ func newTown(t *testing.T, idle time.Duration, h http.HandlerFunc) *town {
 }
 
 func (s *town) proxy(c Config) (*Proxy, *pipes) {
-	c.App = "http://app"
+	if c.App == "" {
+		c.App = "http://app"
+	}
 	p, err := New(c, newSeen(), prometheus.NewRegistry())
 	if err != nil {
 		s.t.Fatal(err)

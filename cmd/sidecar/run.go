@@ -227,7 +227,7 @@ func (s *sidecar) serveApp(p port) error {
 	front, err := proxy.New(proxy.Config{
 		App: p.App, AppCA: c.AppCA, AppServerName: c.AppName,
 		SessionHeaders: c.SessionHeaders, RequestIDHeader: c.RequestIDHeader,
-		AnswerRequestID: c.AnswerRequestID, TraceParent: c.TraceParent, ForwardedFor: c.ForwardedFor,
+		AnswerRequestID: c.AnswerRequestID, TraceParent: c.TraceParent, ForwardedFor: c.ForwardedFor, KeepClientAddress: c.KeepClientAddress,
 		LocalOnly: append([]string{}, c.LocalOnly...), TLSCert: c.TLSCert, TLSKey: c.TLSKey,
 		CookieKey: []byte(s.id), Grace: c.Grace, Log: s.log,
 	}, s.observer, s.registererOf(p))
