@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
-	"path/filepath"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -37,15 +35,15 @@ func openBacking(path string, size int) (b backing, used bool, err error) {
 	if b.file, err = openLocked(path); err != nil {
 		return b, false, fmt.Errorf("open the table: %w", err)
 	}
-	reason, used := inspect(b.file, size)
-	if reason != "" {
-		if b, err = b.replace(path, reason); err != nil {
-			return b, false, err
-		}
+	if used, err = b.prepareFile(path, size); err == nil {
+		err = b.mapFile(size)
 	}
-	if err := b.mapFile(size); err != nil {
+	if err != nil {
 		b.file.Close()
-		return b, false, fmt.Errorf("open the table %s: %w", path, err)
+		return backing{}, false, fmt.Errorf("open the table %s: %w", path, err)
+	}
+	if !used {
+		b.writeHeader()
 	}
 	return b, used, nil
 }
@@ -56,14 +54,49 @@ func openLocked(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := lock(file, path); err != nil {
 		file.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s is used by another sidecar: give each its own --table", path)
-		}
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		return nil, err
 	}
 	return file, nil
+}
+
+// lock makes sure, too, that the file is still the one at path: another sidecar may have set it aside before it let go.
+func lock(file *os.File, path string) error {
+	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
+		return fmt.Errorf("lock %s: %w", path, err)
+	}
+	opened, openedErr := file.Stat()
+	present, presentErr := os.Stat(path)
+	if err != nil || openedErr != nil || presentErr != nil || !os.SameFile(opened, present) {
+		return fmt.Errorf("%s is used by another sidecar: give each its own --table", path)
+	}
+	if !opened.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file: give --table the path of one, or of none", path)
+	}
+	return nil
+}
+
+// prepareFile sees to it that the file is empty or ours, is nobody else's to read, and has its room on the disk: a disk
+// that is full is an error now and never a fault later.
+func (b *backing) prepareFile(path string, size int) (used bool, err error) {
+	reason, used := inspect(b.file, size)
+	if reason != "" {
+		if err := b.replace(path, reason); err != nil {
+			return false, err
+		}
+	}
+	if err := b.file.Chmod(0o600); err != nil {
+		return false, err
+	}
+	if err := reserve(b.file, size); err != nil {
+		if !used {
+			os.Remove(path) // with what it could reserve
+		}
+		return false, fmt.Errorf("reserve %d KiB: %w; make room, or choose a smaller --table-size or another --table", size>>10, err)
+	}
+	return used, nil
 }
 
 // inspect says why a file is not to be trusted, or whether it has been used before.
@@ -74,8 +107,6 @@ func inspect(file *os.File, size int) (reason string, used bool) {
 		return err.Error(), false
 	case info.Size() == 0:
 		return "", false
-	case !info.Mode().IsRegular():
-		return "it is no regular file", false
 	}
 	var header [headerSize]byte
 	if _, err := file.ReadAt(header[:], 0); err != nil || string(header[:8]) != magic ||
@@ -88,48 +119,58 @@ func inspect(file *os.File, size int) (reason string, used bool) {
 	return "", true
 }
 
-// replace renames the file that cannot be trusted and makes a new one.
-func (b backing) replace(path, reason string) (backing, error) {
-	aside := fmt.Sprintf("%s.set-aside-%d", path, time.Now().Unix())
-	b.file.Close()
+// replace renames the file that cannot be trusted and makes a new one. There is one such name, lest a sidecar that fails
+// again and again fills the disk.
+func (b *backing) replace(path, reason string) error {
+	aside := path + ".set-aside"
 	if err := os.Rename(path, aside); err != nil {
-		return b, fmt.Errorf("set a table aside that cannot be trusted: %w", err)
+		return fmt.Errorf("set it aside, since %s: %w", reason, err)
 	}
-	b.setAside = fmt.Sprintf("%s was set aside as %s: %s", path, filepath.Base(aside), reason)
 	file, err := openLocked(path)
-	b.file = file
 	if err != nil {
-		return b, fmt.Errorf("open the table: %w", err)
+		return err
 	}
-	return b, nil
-}
-
-// mapFile reserves the room, so that a full disk is an error now and never a fault later, and maps it.
-func (b *backing) mapFile(size int) (err error) {
-	if err := reserve(b.file, size); err != nil {
-		return fmt.Errorf("reserve %d KiB: %w; make room, or choose a smaller --table-size or another --table", size>>10, err)
-	}
-	b.slots, err = unix.Mmap(int(b.file.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return fmt.Errorf("map: %w", err)
-	}
-	copy(b.slots, magic)
-	le.PutUint64(b.slots[8:], uint64(size))
-	le.PutUint32(b.slots[16:], crc32.Checksum(b.slots[:16], castagnoli))
+	b.file.Close()
+	b.file, b.setAside = file, fmt.Sprintf("%s was set aside as %s: %s", path, aside, reason)
 	return nil
 }
 
 func reserve(file *os.File, size int) error {
-	err := unix.Fallocate(int(file.Fd()), 0, 0, int64(size))
-	if !errors.Is(err, unix.EOPNOTSUPP) {
+	for {
+		err := unix.Fallocate(int(file.Fd()), 0, 0, int64(size))
+		switch {
+		case errors.Is(err, unix.EINTR): // by a signal of Go's scheduler
+			continue
+		case errors.Is(err, unix.EOPNOTSUPP):
+			return fill(file, size)
+		}
 		return err
 	}
+}
+
+// fill reserves what the file lacks, on file systems that know no other way.
+func fill(file *os.File, size int) error {
 	info, err := file.Stat()
-	if err != nil || info.Size() == int64(size) {
+	if err != nil {
 		return err
 	}
-	_, err = file.WriteAt(make([]byte, size), 0)
+	missing := max(int64(size)-info.Size(), 0)
+	_, err = file.WriteAt(make([]byte, missing), info.Size())
 	return err
+}
+
+func (b *backing) mapFile(size int) (err error) {
+	b.slots, err = unix.Mmap(int(b.file.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map it: %w", err)
+	}
+	return nil
+}
+
+func (b *backing) writeHeader() {
+	copy(b.slots, magic)
+	le.PutUint64(b.slots[8:], uint64(len(b.slots)))
+	le.PutUint32(b.slots[16:], crc32.Checksum(b.slots[:16], castagnoli))
 }
 
 func (b *backing) contains(addr uintptr) bool {

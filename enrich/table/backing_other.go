@@ -2,13 +2,18 @@
 
 package table
 
+import "errors"
+
 // backing is memory of the process: only on Linux does the table survive a crash.
 type backing struct {
 	slots
 	setAside string
 }
 
-func openBacking(_ string, size int) (backing, bool, error) {
+func openBacking(path string, size int) (backing, bool, error) {
+	if path != "" {
+		return backing{}, false, errors.New("only on Linux can the table be kept in a file")
+	}
 	return backing{slots: make([]byte, size)}, false, nil
 }
 

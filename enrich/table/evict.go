@@ -23,8 +23,10 @@ func (t *Table) evict(head uint32, count prometheus.Counter) {
 // reason gives the counter for an eviction for lack of room: an exchange that is open, or has a session and ended a
 // moment ago, is missed.
 func (t *Table) reason(head uint32, now int64) prometheus.Counter {
-	list := t.places[head].list
-	if list == open || list == kept && t.ago(head, now) < wanted {
+	if t.places[head].list == open {
+		return t.metrics.missed
+	}
+	if t.slots.start(head)[atFlags]&flagSession != 0 && t.ago(head, now) < wanted {
 		return t.metrics.missed
 	}
 	return t.metrics.evicted

@@ -32,6 +32,7 @@ const (
 const (
 	flagStreams  = 1
 	flagUpstream = 2
+	flagSession  = 4
 )
 
 // How much of each string is kept, in bytes.
@@ -53,8 +54,7 @@ type record struct {
 	joined int64
 }
 
-// encode writes x into dst, which has room for maxImage bytes, and says how many of its IDs it has. A token is kept whole
-// or, if it is longer than a token can be, not at all: a part of one is another one.
+// encode writes x into dst, which has room for maxImage bytes, and says how many of its IDs it has.
 func encode(dst []byte, x *enrich.Exchange, joined int64) (image []byte, ids int) {
 	le.PutUint16(dst[atStatus:], uint16(x.Status))
 	le.PutUint64(dst[atBegin:], uint64(nanos(x.Begin)))
@@ -69,7 +69,7 @@ func encode(dst []byte, x *enrich.Exchange, joined int64) (image []byte, ids int
 	dst[atFlags] = flags(x)
 	image = appendStrings(dst[:fixedSize], x)
 	for ids < min(len(x.IDs), maxIDs) && len(x.IDs[ids]) <= maxID && len(image)+2+len(x.IDs[ids]) <= maxImage {
-		image = appendString(image, x.IDs[ids])
+		image = appendCut(image, x.IDs[ids], maxID)
 		ids++
 	}
 	image[atIDs] = byte(ids)
@@ -84,37 +84,43 @@ func flags(x *enrich.Exchange) (f byte) {
 	if x.Upstream.IsValid() {
 		f |= flagUpstream
 	}
+	if hasSession(x) {
+		f |= flagSession
+	}
 	return f
 }
 
+func hasSession(x *enrich.Exchange) bool { return token(x) != "" || x.SessionID != 0 }
+
 func appendStrings(image []byte, x *enrich.Exchange) []byte {
-	image = appendString(image, cut(x.ID, maxID))
-	if len(x.Session) <= session.MaxToken {
-		image = appendString(image, x.Session)
-	} else {
-		image = appendString(image, "")
+	image = appendCut(image, x.ID, maxID)
+	image = appendCut(image, token(x), session.MaxToken)
+	image = appendCut(image, x.SessionBy, maxSessionBy)
+	image = appendCut(image, x.Method, maxMethod)
+	image = appendCut(image, x.Client, maxClient)
+	return appendCut(image, x.Target, maxTarget)
+}
+
+// token is the token as it is kept: whole, or not at all if it is longer than a token can be. A part of one is another
+// one.
+func token(x *enrich.Exchange) string {
+	if len(x.Session) > session.MaxToken {
+		return ""
 	}
-	image = appendString(image, cut(x.SessionBy, maxSessionBy))
-	image = appendString(image, cut(x.Method, maxMethod))
-	image = appendString(image, cut(x.Client, maxClient))
-	return appendString(image, cut(x.Target, maxTarget))
+	return x.Session
 }
 
-func appendString(b []byte, s string) []byte {
-	b = le.AppendUint16(b, uint16(len(s)))
-	return append(b, s...)
-}
-
-// cut keeps the first max bytes of s at most, and only whole characters. It may add the mark, but allocates only then.
-func cut(s string, max int) string {
+// appendCut appends s, or as many of its whole characters as fit into max bytes together with the mark.
+func appendCut(b []byte, s string, max int) []byte {
 	if len(s) <= max {
-		return s
+		return append(le.AppendUint16(b, uint16(len(s))), s...)
 	}
 	end := max - len(mark)
 	for end > 0 && !utf8.RuneStart(s[end]) {
 		end--
 	}
-	return s[:end] + mark
+	b = append(le.AppendUint16(b, uint16(end+len(mark))), s[:end]...)
+	return append(b, mark...)
 }
 
 // seal completes an image.
@@ -123,19 +129,27 @@ func seal(image []byte) {
 	le.PutUint32(image[atCheck:], crc32.Checksum(image[atSize:], castagnoli))
 }
 
-// intact says whether an image of a foreign hand can be read.
+// intact says whether an image that was found can be read.
 func intact(image []byte) bool {
-	if len(image) < fixedSize || int(imageSize(image)) != len(image) ||
-		le.Uint32(image) != crc32.Checksum(image[atSize:], castagnoli) {
-		return false
+	return len(image) >= fixedSize && int(imageSize(image)) == len(image) &&
+		le.Uint32(image) == crc32.Checksum(image[atSize:], castagnoli) && wellFormed(image)
+}
+
+// wellFormed says whether the strings fill the image. It is what decode needs, without its allocations.
+func wellFormed(image []byte) bool {
+	rest := image[fixedSize:]
+	for range 6 + int(image[atIDs]) {
+		if len(rest) < 2 || len(rest)-2 < int(le.Uint16(rest)) {
+			return false
+		}
+		rest = rest[2+int(le.Uint16(rest)):]
 	}
-	_, ok := decode(image)
-	return ok
+	return len(rest) == 0 && image[atIDs] <= maxIDs
 }
 
 // decode gives the exchange of an image. It survives any bytes.
 func decode(image []byte) (r record, ok bool) {
-	if len(image) < fixedSize {
+	if len(image) < fixedSize || !wellFormed(image) {
 		return r, false
 	}
 	r.Status = int(le.Uint16(image[atStatus:]))
@@ -145,28 +159,22 @@ func decode(image []byte) (r record, ok bool) {
 	r.AppSession = le.Uint64(image[atAppSession:])
 	r.Streams = image[atFlags]&flagStreams != 0
 	r.Upstream = upstream(image)
-	rest, ok := string(image[fixedSize:]), true
+	rest := string(image[fixedSize:])
 	for _, field := range []*string{&r.ID, &r.Session, &r.SessionBy, &r.Method, &r.Client, &r.Target} {
-		*field, rest, ok = takeString(rest, ok)
+		*field, rest = takeString(rest)
 	}
-	if n := int(image[atIDs]); n > 0 && n <= maxIDs {
+	if n := int(image[atIDs]); n > 0 {
 		r.IDs = make([]string, n)
 	}
 	for i := range r.IDs {
-		r.IDs[i], rest, ok = takeString(rest, ok)
+		r.IDs[i], rest = takeString(rest)
 	}
-	return r, ok && rest == ""
+	return r, true
 }
 
-func takeString(from string, before bool) (s, rest string, ok bool) {
-	if !before || len(from) < 2 {
-		return "", "", false
-	}
-	n := int(from[0]) | int(from[1])<<8
-	if from = from[2:]; n > len(from) {
-		return "", "", false
-	}
-	return from[:n], from[n:], true
+func takeString(from string) (s, rest string) {
+	n := 2 + (int(from[0]) | int(from[1])<<8)
+	return from[2:n], from[n:]
 }
 
 func upstream(image []byte) netip.AddrPort {

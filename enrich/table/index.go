@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"net/netip"
+	"slices"
 
 	"github.com/openreplay/log-sidecar/enrich"
 	"github.com/openreplay/log-sidecar/session"
@@ -21,8 +22,9 @@ const (
 // maxKeys is what one exchange can have.
 const maxKeys = 1 + maxIDs + 3
 
-// nodesPerSlot is enough for what proxies usually learn. Where it is not, exchanges are evicted for their nodes.
-const nodesPerSlot = 2
+// nodesPerSlot gives an exchange of two slots its ID, its session, the app's, its connection and two more IDs. Where that
+// is not enough, exchanges are evicted for their nodes.
+const nodesPerSlot = 3
 
 // perSlot is the index's share of a slot, in bytes: its place, its nodes and at most two buckets.
 const perSlot = placeSize + nodesPerSlot*nodeSize + 8
@@ -45,6 +47,19 @@ type index struct {
 	freeNode   uint32
 	freeNodes  int
 	grownNodes uint32
+	cursors    []*cursor // of the searches under way
+}
+
+// A cursor is the next node that a search for one hash will look at. It is moved on when that node goes.
+type cursor struct{ hash, node uint32 }
+
+func (x *index) start(c *cursor) {
+	c.node = x.search(*x.bucket(c.hash), c.hash)
+	x.cursors = append(x.cursors, c)
+}
+
+func (x *index) finish(c *cursor) {
+	x.cursors = slices.DeleteFunc(x.cursors, func(other *cursor) bool { return other == c })
 }
 
 func newIndex(slots int) (x index, err error) {
@@ -97,6 +112,11 @@ func (x *index) add(hash, owner, siblings uint32) uint32 {
 func (x *index) removeAll(first uint32) {
 	for n := first; n != 0; {
 		gone := x.nodes[n]
+		for _, c := range x.cursors {
+			if c.node == n {
+				c.node = x.search(gone.next, c.hash)
+			}
+		}
 		if gone.prev == 0 {
 			*x.bucket(gone.hash) = gone.next
 		} else {
@@ -128,7 +148,7 @@ func (x *index) has(first, hash uint32) bool {
 	return false
 }
 
-// keys appends the hashes of all that x is found by: ids of its other IDs are held.
+// keys appends the hashes of all that x is found by, each once: ids of its other IDs are held.
 func (t *Table) keys(dst []uint32, x *enrich.Exchange, ids int) []uint32 {
 	dst = t.appendID(dst, x.ID)
 	for _, id := range x.IDs[:ids] {
@@ -151,7 +171,11 @@ func (t *Table) appendID(dst []uint32, id string) []uint32 {
 	if id == "" || len(id) > maxID {
 		return dst
 	}
-	return append(dst, t.idKey(fold(room[:0], id)))
+	key := t.idKey(fold(room[:0], id))
+	if slices.Contains(dst, key) {
+		return dst
+	}
+	return append(dst, key)
 }
 
 func (t *Table) idKey(folded []byte) uint32 {

@@ -71,12 +71,11 @@ func (t *Table) remove(slot uint32) {
 }
 
 func (t *Table) begin(x *enrich.Exchange) (ref uint64) {
-	now := t.now().UnixNano()
-	joined := int64(0)
-	if x.Upstream.IsValid() {
-		joined = now
+	now := nanos(x.Begin)
+	if t.gen == 0 { // what is played in from a recording is older than the table
+		t.youngest = min(t.youngest, now)
 	}
-	image, ids := t.encode(x, joined)
+	image, ids := t.encode(x, now)
 	var hashes [maxKeys]uint32
 	keys := t.keys(hashes[:0], x, ids)
 	n := needed(len(image))
@@ -105,37 +104,36 @@ func (t *Table) encode(x *enrich.Exchange, joined int64) (image []byte, ids int)
 	return image, ids
 }
 
-func (t *Table) update(x *enrich.Exchange) (head uint32) {
+// update does nothing for an exchange that has ended, or was evicted.
+func (t *Table) update(x *enrich.Exchange) {
 	head, ok := t.held(x.Ref)
-	if !ok {
-		return 0
+	if !ok || t.places[head].list != open {
+		return
 	}
-	now := t.now().UnixNano()
-	image, ids := t.encode(x, t.joined(head, x, now))
+	image, ids := t.encode(x, t.joined(head, x))
 	var hashes [maxKeys]uint32
 	keys := t.unlinked(head, t.keys(hashes[:0], x, ids))
 	var numbers [maxSlots]uint32
 	chain := t.slots.chain(head, numbers[:0])
 	more := max(needed(len(image))-len(chain), 0)
-	t.room(more, len(keys), now, head)
+	t.room(more, len(keys), nanos(x.Begin), head)
 	chain = t.take(chain, more)
 	t.slots.rewrite(chain, image)
 	t.link(head, keys)
-	return head
 }
 
 func (t *Table) end(x *enrich.Exchange) {
 	if x.End.IsZero() {
 		ended := *x
 		ended.End = t.now()
-		t.end(&ended)
-		return
+		x = &ended
 	}
-	head := t.update(x)
+	head, ok := t.held(x.Ref)
 	switch {
-	case head == 0:
+	case !ok:
 		t.endAstray(x)
 	case t.places[head].list == open:
+		t.update(x)
 		t.remove(head)
 		t.append(ended(x), head)
 	}
@@ -143,7 +141,7 @@ func (t *Table) end(x *enrich.Exchange) {
 
 // ended gives the list for an exchange that has ended.
 func ended(x *enrich.Exchange) uint32 {
-	if x.Session != "" || x.SessionID != 0 || x.Status >= 500 {
+	if hasSession(x) || x.Status >= 500 {
 		return kept
 	}
 	return plain
@@ -158,16 +156,13 @@ func (t *Table) endAstray(x *enrich.Exchange) {
 }
 
 // joined is when x took the connection that it is served by.
-func (t *Table) joined(head uint32, x *enrich.Exchange, now int64) int64 {
+func (t *Table) joined(head uint32, x *enrich.Exchange) int64 {
 	start := t.slots.start(head)
-	before := upstream(start)
-	switch {
-	case !x.Upstream.IsValid():
-		return 0
-	case before.Port() == x.Upstream.Port() && before.Addr() == x.Upstream.Addr().Unmap():
+	addr := x.Upstream.Addr().As16()
+	if le.Uint16(start[atPort:]) == x.Upstream.Port() && [16]byte(start[atAddr:]) == addr {
 		return int64(le.Uint64(start[atJoined:]))
 	}
-	return now
+	return t.now().UnixNano()
 }
 
 func (t *Table) ref(head uint32) uint64 { return uint64(t.places[head].gen)<<32 | uint64(head) }

@@ -1,36 +1,32 @@
 package table
 
 import (
+	"cmp"
 	"slices"
-	"time"
 )
+
+// A survivor is an exchange that stands whole in an opened file.
+type survivor struct {
+	head uint32
+	end  int64
+}
 
 // recover takes in what a file holds. What was open when the process ended has ended now.
 func (t *Table) recover() {
 	t.Recovery.At = t.now()
 	t.slots.redo()
-	found := t.survivors()
-	slices.SortFunc(found, func(a, b survivor) int { return a.record.End.Compare(b.record.End) })
-	for _, s := range found {
-		t.settle(s)
+	used := make([]bool, len(t.places))
+	survivors := t.survivors(used)
+	t.reclaim(used)
+	slices.SortFunc(survivors, func(a, b survivor) int { return cmp.Compare(a.end, b.end) })
+	for _, s := range survivors {
+		t.readmit(s.head)
 	}
-	t.Recovery.Held = len(found)
 }
 
-// A survivor is an exchange that stands whole in the file.
-type survivor struct {
-	head   uint32
-	record record
-}
-
-// survivors goes through the slots, and frees those that belong to nobody.
-func (t *Table) survivors() (found []survivor) {
-	used := make([]bool, len(t.slots)/slotSize)
+// survivors finds the exchanges that can be read, and marks the slots that they use.
+func (t *Table) survivors(used []bool) (found []survivor) {
 	for head := uint32(firstSlot); t.slots.valid(head); head++ {
-		if t.slots.kind(head) == kindFree {
-			continue
-		}
-		t.grown = head + 1
 		if t.slots.kind(head) != kindHead {
 			continue
 		}
@@ -43,39 +39,47 @@ func (t *Table) survivors() (found []survivor) {
 		}
 		for _, slot := range chain {
 			used[slot] = true
-			t.grown = max(t.grown, slot+1)
 		}
-		r, _ := decode(image)
-		found = append(found, survivor{head, t.closeOpen(chain, r)})
-	}
-	for slot := uint32(firstSlot); slot < t.grown; slot++ {
-		if !used[slot] {
-			t.slots.setKind(slot, kindFree)
-			t.put(slot)
+		end := int64(le.Uint64(image[atEnd:]))
+		if end == 0 {
+			end = t.Recovery.At.UnixNano()
 		}
+		found = append(found, survivor{head, end})
 	}
 	return found
 }
 
-// closeOpen gives an exchange that was open an end. Its image keeps its length.
-func (t *Table) closeOpen(chain []uint32, r record) record {
-	if !r.End.IsZero() {
-		return r
+// reclaim makes the slots free that nobody uses, the lowest to be taken first.
+func (t *Table) reclaim(used []bool) {
+	for slot := uint32(len(used)) - 1; slot >= firstSlot; slot-- {
+		switch {
+		case used[slot]:
+			t.grown = max(t.grown, slot+1)
+			continue
+		case t.slots.kind(slot) != kindFree:
+			t.slots.setKind(slot, kindFree)
+		}
+		if slot < t.grown {
+			t.put(slot)
+		}
 	}
-	t.Recovery.Closed++
-	r.End = time.Unix(0, t.Recovery.At.UnixNano())
-	image, _ := encode(t.image[:], &r.Exchange, r.joined)
-	t.slots.rewrite(chain, image)
-	return r
 }
 
-// settle makes a survivor one of the ended exchanges.
-func (t *Table) settle(s survivor) {
+// readmit enters a survivor as an exchange that has ended.
+func (t *Table) readmit(head uint32) {
+	r, _ := decode(t.image[:t.slots.read(head, t.image[:])])
+	x := &r.Exchange
 	var hashes [maxKeys]uint32
-	keys := t.keys(hashes[:0], &s.record.Exchange, len(s.record.IDs))
-	for t.index.freeNodes < len(keys) && t.index.growNodes() {
+	keys := t.keys(hashes[:0], x, len(x.IDs))
+	t.room(0, len(keys), t.Recovery.At.UnixNano(), 0)
+	x.Ref = t.enter(head, keys)
+	t.Recovery.Held++
+	if x.End.IsZero() {
+		t.Recovery.Closed++
+		x.End = t.Recovery.At
+		t.end(x)
+		return
 	}
-	t.enter(s.head, keys[:min(len(keys), t.index.freeNodes)])
-	t.remove(s.head)
-	t.append(ended(&s.record.Exchange), s.head)
+	t.remove(head)
+	t.append(ended(x), head)
 }

@@ -75,8 +75,9 @@ type Table struct {
 	image    [maxImage]byte
 }
 
-// Open opens or makes the table. A file that is damaged or not ours is renamed, see Table.SetAside. An error leaves
-// nothing behind; the caller can go on with Path "".
+// Open opens or makes the table. A file that is damaged or not ours is renamed, see Table.SetAside. An error says why the
+// file cannot be used (another sidecar has it, there is no room ...) and leaves nothing behind; the caller can go on with
+// Path "".
 func Open(c Config) (*Table, error) {
 	if c.Size == 0 {
 		c.Size = DefaultSize
@@ -87,15 +88,20 @@ func Open(c Config) (*Table, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	t := &Table{now: c.Now}
-	for i := range t.seeds {
-		t.seeds[i] = maphash.MakeSeed()
-	}
+	t := newTable(c.Now)
 	if err := t.open(c.Path, int(c.Size/(slotSize+perSlot))); err != nil {
 		return nil, err
 	}
-	t.metrics = newMetrics(c.Registerer, t)
+	t.metrics.register(c.Registerer, t)
 	return t, nil
+}
+
+func newTable(now func() time.Time) *Table {
+	t := &Table{now: now, metrics: newMetrics()}
+	for i := range t.seeds {
+		t.seeds[i] = maphash.MakeSeed()
+	}
+	return t
 }
 
 func (t *Table) open(path string, slots int) (err error) {
@@ -191,9 +197,7 @@ func (t *Table) unlock(panicOnFault bool) {
 
 // startOver goes on in memory that no file stands behind.
 func (t *Table) startOver() {
-	if t.metrics != nil {
-		t.metrics.faults.Inc()
-	}
+	t.metrics.faults.Inc()
 	slots := len(t.places)
 	release(t.places)
 	t.index.release()

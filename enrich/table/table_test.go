@@ -1,12 +1,8 @@
 package table
 
 import (
-	"bufio"
 	"fmt"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,24 +11,19 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"pgregory.net/rapid"
 
 	"github.com/openreplay/log-sidecar/enrich"
+	"github.com/openreplay/log-sidecar/session"
 )
-
-// TestMain lets the test binary be the sidecar that is killed.
-func TestMain(m *testing.M) {
-	if path := os.Getenv("TABLE_VICTIM"); path != "" {
-		victim(path)
-	}
-	os.Exit(m.Run())
-}
 
 var epoch = time.Unix(1_800_000_000, 0)
 
 // clock is the time of a table in a test.
 type clock struct{ now time.Time }
+
+func (c *clock) Now() time.Time { return c.now }
 
 func (c *clock) pass(d time.Duration) time.Time { c.now = c.now.Add(d); return c.now }
 
@@ -54,9 +45,23 @@ func exchange(n int, session string, begin time.Time) *enrich.Exchange {
 	}
 }
 
-// all gives what a search of the table yields.
-func all(search func(yield func(enrich.Exchange) bool)) (found []enrich.Exchange) {
-	search(func(x enrich.Exchange) bool { found = append(found, x); return true })
+// served begins and ends an exchange of a second on a connection.
+func served(table *Table, c *clock, n int, session string, by netip.AddrPort) *enrich.Exchange {
+	x := exchange(n, session, c.now)
+	table.Begin(x)
+	x.Upstream = by
+	table.Update(x)
+	x.Status, x.End = 200, c.pass(time.Second)
+	table.End(x)
+	return x
+}
+
+// search is a method of the table, with what it is asked for.
+type search = func(yield func(enrich.Exchange) bool)
+
+// all gives what a search yields.
+func all(s search) (found []enrich.Exchange) {
+	s(func(x enrich.Exchange) bool { found = append(found, x); return true })
 	return found
 }
 
@@ -64,20 +69,28 @@ func byID(t *Table, id string) []enrich.Exchange {
 	return all(func(yield func(enrich.Exchange) bool) { t.ByID(id, yield) })
 }
 
+func targets(s search) (names []string) {
+	for _, x := range all(s) {
+		names = append(names, strings.TrimSuffix(strings.TrimPrefix(x.Target, "/orders/"), "?x=y"))
+	}
+	return names
+}
+
 var sameExchange = cmp.Options{cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.EquateEmpty(),
 	cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })}
 
 func TestFoundByAllThatItIsKnownBy(t *testing.T) {
 	c := &clock{epoch}
-	table := opened(t, Config{Size: minSize, Now: func() time.Time { return c.now }})
+	table := opened(t, Config{Size: minSize, Now: c.Now})
 	x := exchange(1, "token", c.now)
+	x.SessionID, x.Streams = 2618307011354435587, true
 	table.Begin(x)
 	x.Upstream = netip.MustParseAddrPort("127.0.0.1:40001")
 	table.Update(x)
-	x.IDs = append(x.IDs, "the-answer's-id")
+	x.IDs = append(x.IDs, "the-answer's-id", "incoming-1")
 	x.Status, x.Head, x.End = 500, c.pass(time.Second), c.pass(time.Second)
 	table.End(x)
-	for name, search := range map[string]func(func(enrich.Exchange) bool){
+	for name, search := range map[string]search{
 		"its ID":                   func(y func(enrich.Exchange) bool) { table.ByID(x.ID, y) },
 		"its ID in capitals":       func(y func(enrich.Exchange) bool) { table.ByID(strings.ToUpper(x.ID), y) },
 		"its ID without hyphens":   func(y func(enrich.Exchange) bool) { table.ByID(strings.ReplaceAll(x.ID, "-", ""), y) },
@@ -92,27 +105,140 @@ func TestFoundByAllThatItIsKnownBy(t *testing.T) {
 			t.Errorf("by %s (-want +got):\n%s", name, diff)
 		}
 	}
-	if got := byID(table, "incoming-2"); len(got) != 0 {
-		t.Errorf("an ID of nobody finds %v", got)
+	for name, search := range map[string]search{
+		"another ID":              func(y func(enrich.Exchange) bool) { table.ByID("incoming-2", y) },
+		"no ID":                   func(y func(enrich.Exchange) bool) { table.ByID("", y) },
+		"the token as an ID":      func(y func(enrich.Exchange) bool) { table.ByID("token", y) },
+		"the token in capitals":   func(y func(enrich.Exchange) bool) { table.BySession("TOKEN", y) },
+		"no app session":          func(y func(enrich.Exchange) bool) { table.ByAppSession(0, y) },
+		"another connection":      func(y func(enrich.Exchange) bool) { table.ByUpstream(netip.MustParseAddrPort("127.0.0.1:1"), c.now, y) },
+		"no connection":           func(y func(enrich.Exchange) bool) { table.ByUpstream(netip.AddrPort{}, c.now, y) },
+		"a time before its begin": func(y func(enrich.Exchange) bool) { table.During(epoch.Add(-2), epoch.Add(-1), y) },
+	} {
+		if got := all(search); len(got) != 0 {
+			t.Errorf("by %s: %v", name, got)
+		}
 	}
 }
 
-// TestConnection: exchanges follow one another on a connection, and the latest that had begun has it.
-func TestConnection(t *testing.T) {
-	c := &clock{epoch}
-	table := opened(t, Config{Size: minSize, Now: func() time.Time { return c.now }})
-	addr := netip.MustParseAddrPort("127.0.0.1:40001")
-	for n := range 3 {
-		x := exchange(n, "token", c.now)
-		x.Upstream = addr
-		table.Begin(x)
-		x.End = c.pass(time.Second)
-		table.End(x)
-		c.pass(time.Second)
+// TestWhatDoesNotFit: a token is whole or not there, a long target ends in a mark, IDs that are too many are counted.
+func TestWhatDoesNotFit(t *testing.T) {
+	table := opened(t, Config{Size: minSize})
+	x := exchange(1, strings.Repeat("t", session.MaxToken), time.Now())
+	x.Target = "/" + strings.Repeat("é", 1000)
+	for n := range 20 {
+		x.IDs = append(x.IDs, fmt.Sprintf("%040x", n))
 	}
-	got := all(func(y func(enrich.Exchange) bool) { table.ByUpstream(addr, epoch.Add(3*time.Second), y) })
-	if len(got) != 2 || got[0].Target != "/orders/1?x=y" || got[1].Target != "/orders/0?x=y" {
-		t.Errorf("after 3 s the connection had %v", got)
+	table.Begin(x)
+	got := byID(table, x.ID)[0]
+	if got.Session != x.Session {
+		t.Errorf("a token of %d bytes came back with %d", len(x.Session), len(got.Session))
+	}
+	if want := "/" + strings.Repeat("é", 254) + mark; got.Target != want {
+		t.Errorf("the target is %q", got.Target)
+	}
+	if dropped := testutil.ToFloat64(table.metrics.idsDropped); len(got.IDs) != maxIDs || dropped != 5 {
+		t.Errorf("%d IDs are kept and %v dropped of %d", len(got.IDs), dropped, len(x.IDs))
+	}
+	y := exchange(2, strings.Repeat("t", session.MaxToken+1), time.Now())
+	y.IDs = []string{strings.Repeat("i", maxID+1), "after-a-long-one"}
+	table.Begin(y)
+	if got := byID(table, y.ID)[0]; got.Session != "" {
+		t.Errorf("a token that is none came back with %d bytes", len(got.Session))
+	}
+}
+
+// TestConnection: which exchanges a line is shown that names a connection and a moment.
+func TestConnection(t *testing.T) {
+	addr := netip.MustParseAddrPort("127.0.0.1:40001")
+	tests := []struct {
+		name string
+		at   time.Duration // since exchange 0 began; exchange 1 begins at 10 s, each takes a second
+		want []string
+	}{
+		{"while 0 is served", 500 * time.Millisecond, []string{"0"}},
+		{"while 1 is served", 10500 * time.Millisecond, []string{"1"}},
+		{"a stamp cut to the second", 9700 * time.Millisecond, []string{"1", "0"}},
+		{"a late line, before the next takes the connection", 5 * time.Second, []string{"0"}},
+		{"a late line of the last", time.Hour, []string{"1"}},
+		{"long before", -time.Minute, nil},
+	}
+	c := &clock{epoch}
+	table := opened(t, Config{Size: minSize, Now: c.Now})
+	served(table, c, 0, "token", addr)
+	c.pass(9 * time.Second)
+	served(table, c, 1, "token", netip.MustParseAddrPort("[::ffff:127.0.0.1]:40001"))
+	for _, test := range tests {
+		got := targets(func(y func(enrich.Exchange) bool) { table.ByUpstream(addr, epoch.Add(test.at), y) })
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+	}
+}
+
+// TestALateLineIsNobodysWhereOneWasEvicted: the evicted exchange may have followed on that connection.
+func TestALateLineIsNobodysWhereOneWasEvicted(t *testing.T) {
+	c := &clock{epoch}
+	table := opened(t, Config{Size: minSize, Now: c.Now})
+	addr := netip.MustParseAddrPort("127.0.0.1:40001")
+	x := served(table, c, 0, "token", addr)
+	for n := range 2 * len(table.places) {
+		served(table, c, 1+n, "", netip.MustParseAddrPort("127.0.0.1:40002"))
+	}
+	late := func(at time.Time) []string {
+		return targets(func(y func(enrich.Exchange) bool) { table.ByUpstream(addr, at, y) })
+	}
+	if got := late(x.End.Add(time.Millisecond)); got != nil {
+		t.Errorf("a line after its end finds %v", got)
+	}
+	if got := late(x.End.Add(-time.Millisecond)); len(got) != 1 {
+		t.Errorf("a line of its own time finds %v", got)
+	}
+}
+
+func TestDuring(t *testing.T) {
+	c := &clock{epoch}
+	table := opened(t, Config{Size: minSize, Now: c.Now})
+	long := exchange(100, "", epoch)
+	table.Begin(long)
+	for n := range 6 { // plain and kept in turn, each of one second, one after the other
+		served(table, c, n, []string{"", "token"}[n%2], netip.AddrPort{})
+	}
+	during := func(from, to time.Duration) map[string]int {
+		found := map[string]int{}
+		for _, name := range targets(func(y func(enrich.Exchange) bool) {
+			table.During(epoch.Add(from), epoch.Add(to), y)
+		}) {
+			found[name]++
+		}
+		return found
+	}
+	want := map[string]int{"100": 1, "2": 1, "3": 1, "4": 1}
+	if diff := cmp.Diff(want, during(2500*time.Millisecond, 4500*time.Millisecond)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	// One that ends while the search is under way is given once.
+	times := 0
+	table.During(epoch, c.now, func(x enrich.Exchange) bool {
+		if x.ID == long.ID {
+			times++
+			long.End = c.now
+			table.End(long)
+		}
+		return true
+	})
+	if times != 1 {
+		t.Errorf("the exchange that ended meanwhile was given %d times", times)
+	}
+}
+
+// flood begins and ends n exchanges of a millisecond.
+func flood(table *Table, c *clock, from, n int, session string) {
+	for i := range n {
+		x := exchange(from+i, session, c.now)
+		table.Begin(x)
+		x.End = c.pass(time.Millisecond)
+		table.End(x)
 	}
 }
 
@@ -120,30 +246,25 @@ func TestConnection(t *testing.T) {
 // wanted is counted.
 func TestWhoGoesFirst(t *testing.T) {
 	c := &clock{epoch}
-	table := opened(t, Config{Size: minSize, Now: func() time.Time { return c.now }})
-	fill := func(from, n int, session string) {
-		for i := range n {
-			x := exchange(from+i, session, c.now)
-			table.Begin(x)
-			x.End = c.pass(time.Millisecond)
-			table.End(x)
-		}
-	}
+	table := opened(t, Config{Size: minSize, Now: c.Now})
 	since := c.now
-	fill(0, 50, "token")
-	fill(1000, 2*len(table.places), "")
+	flood(table, c, 0, 50, "token")
+	if table.EvictedSince(since.Add(time.Nanosecond)) {
+		t.Error("something counts as evicted that was there")
+	}
+	flood(table, c, 1000, 2*len(table.places), "")
 	for i := range 50 {
 		if len(byID(table, exchange(i, "", epoch).ID)) != 1 {
 			t.Fatalf("exchange %d has a session and went before those without", i)
 		}
 	}
-	if !table.EvictedSince(since) {
-		t.Error("nothing counts as evicted")
+	if !table.EvictedSince(since) || table.EvictedSince(c.now) {
+		t.Error("the evicted exchanges count as of another time")
 	}
 	if got := testutil.ToFloat64(table.metrics.missed); got != 0 {
 		t.Errorf("%v are counted as missed, though all had neither session nor error", got)
 	}
-	fill(5000, 2*len(table.places), "token")
+	flood(table, c, 5000, 2*len(table.places), "token")
 	if got := testutil.ToFloat64(table.metrics.missed); got == 0 {
 		t.Error("sessions of a moment ago went, and nobody counts it")
 	}
@@ -153,98 +274,162 @@ func TestWhoGoesFirst(t *testing.T) {
 	}
 }
 
-// TestAModel compares the table with a plain map over random lives of exchanges that all fit.
-func TestAModel(t *testing.T) {
-	dir := t.TempDir()
-	rapid.Check(t, func(t *rapid.T) {
-		path := filepath.Join(dir, "table")
-		os.Remove(path)
-		c := &clock{epoch}
-		config := Config{Path: path, Size: minSize, Now: func() time.Time { return c.now }}
-		table, err := Open(config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { table.Close() }()
-		model := map[int]*enrich.Exchange{}
-		some := func() *enrich.Exchange { return model[rapid.IntRange(0, max(0, len(model)-1)).Draw(t, "which")] }
-		t.Repeat(map[string]func(*rapid.T){
-			"begin": func(t *rapid.T) {
-				if len(model) == 40 {
-					t.Skip("full")
-				}
-				x := exchange(len(model), rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "session"), c.pass(time.Millisecond))
-				x.Target = strings.Repeat("/é", rapid.IntRange(0, 200).Draw(t, "length"))
-				table.Begin(x)
-				model[len(model)] = x
-			},
-			"update": func(t *rapid.T) {
-				if x := some(); x != nil && x.End.IsZero() {
-					x.IDs = append(x.IDs, rapid.StringMatching(`[a-z0-9]{8,40}`).Draw(t, "id"))
-					x.Upstream = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(rapid.IntRange(1, 9).Draw(t, "port")))
-					table.Update(x)
-				}
-			},
-			"end": func(t *rapid.T) {
-				if x := some(); x != nil && x.End.IsZero() {
-					x.Status, x.End = 500, c.pass(time.Millisecond)
-					table.End(x)
-				}
-			},
-			"kill and start again": func(t *rapid.T) {
-				table.Close()
-				c.pass(time.Second)
-				if table, err = Open(config); err != nil {
-					t.Fatal(err)
-				}
-				for _, x := range model {
-					if x.End.IsZero() {
-						x.End = c.now
-					}
-				}
-			},
-			"": func(t *rapid.T) {
-				for _, x := range model {
-					for _, id := range append([]string{x.ID}, x.IDs[:min(len(x.IDs), maxIDs)]...) {
-						got := byID(table, id)
-						i := slices.IndexFunc(got, func(y enrich.Exchange) bool { return y.ID == x.ID })
-						if i < 0 {
-							t.Fatalf("%s does not find %s", id, x.ID)
-						}
-						if g := got[i]; !g.End.Equal(x.End) || g.Session != x.Session || g.Status != x.Status || g.Upstream != x.Upstream {
-							t.Fatalf("found %+v, want %+v", g, *x)
-						}
-					}
-				}
-			},
-		})
-	})
-}
-
-func TestASecondSidecarIsRefused(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "table")
-	opened(t, Config{Path: path, Size: minSize})
-	if _, err := Open(Config{Path: path, Size: minSize}); err == nil || !strings.Contains(err.Error(), "another sidecar") {
-		t.Errorf("a second table on one file: %v", err)
+// TestAQuietPodTouchesLittleMemory: slots of exchanges whose time is over are used again before fresh ones are touched.
+func TestAQuietPodTouchesLittleMemory(t *testing.T) {
+	c := &clock{epoch}
+	table := opened(t, Config{Now: c.Now})
+	for n := range 20_000 { // one a second, half of them with a session
+		served(table, c, n, []string{"", "token"}[n%2], netip.AddrPort{})
+	}
+	if touched := int(table.grown) * slotSize; touched > 600<<10 {
+		t.Errorf("%d KiB are touched", touched>>10)
+	}
+	if got := testutil.ToFloat64(table.metrics.missed) + testutil.ToFloat64(table.metrics.evicted); got != 0 {
+		t.Errorf("%v were evicted for lack of room", got)
 	}
 }
 
-func TestAForeignFileIsSetAside(t *testing.T) {
-	for name, content := range map[string]string{
-		"foreign": "something else", "cut short": magic, "of another size": strings.Repeat("x", 2*minSize),
-	} {
-		path := filepath.Join(t.TempDir(), "table")
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
+// TestLateCalls: whoever still holds a Ref of an exchange that is gone, or has ended, changes nothing.
+func TestLateCalls(t *testing.T) {
+	c := &clock{epoch}
+	table := opened(t, Config{Size: minSize, Now: c.Now})
+	gone := exchange(1, "token", c.now)
+	table.Begin(gone)
+	var open []*enrich.Exchange
+	for n := range len(table.places) {
+		open = append(open, exchange(10+n, "other", c.now))
+		table.Begin(open[n])
+	}
+	if !table.EvictedSince(c.pass(time.Hour)) {
+		t.Error("an exchange that was evicted may still be open, and does not count as such")
+	}
+	for _, x := range append(open, gone) {
+		x.Status = 500
+		table.Update(x)
+		x.End = c.now
+		table.End(x)
+	}
+	if got := byID(table, gone.ID); len(got) != 0 {
+		t.Errorf("the late calls brought it back: %v", got)
+	}
+	if table.EvictedSince(c.pass(time.Hour)) {
+		t.Error("all have ended, and still one counts as open")
+	}
+	last := open[len(open)-1]
+	last.Session = "another"
+	table.Update(last)
+	table.End(last)
+	if got := byID(table, last.ID); len(got) != 1 || got[0].Session != "other" {
+		t.Errorf("a call after the end changed it: %v", got)
+	}
+}
+
+// TestASearchMissesNothingThatStays: exchanges come and go while a search for an ID that all share is under way.
+func TestASearchMissesNothingThatStays(t *testing.T) {
+	c := &clock{epoch}
+	table := opened(t, Config{Size: minSize, Now: c.Now})
+	for n := range 200 {
+		x := exchange(n, []string{"", "token"}[n%2], c.now)
+		x.IDs = []string{"main"}
+		table.Begin(x)
+		x.End = c.pass(time.Millisecond)
+		table.End(x)
+	}
+	given := map[string]int{}
+	table.ByID("MAIN", func(x enrich.Exchange) bool {
+		if given[x.ID]++; len(given) < 100 {
+			flood(table, c, 1000*len(given), 40, "")
 		}
-		table := opened(t, Config{Path: path, Size: minSize})
-		aside, _ := filepath.Glob(path + ".set-aside-*")
-		if table.SetAside == "" || len(aside) != 1 {
-			t.Errorf("%s: SetAside = %q, files %q", name, table.SetAside, aside)
+		return true
+	})
+	if testutil.ToFloat64(table.metrics.evicted) == 0 {
+		t.Fatal("nothing went meanwhile: the test shows nothing")
+	}
+	for n := range 200 {
+		id := exchange(n, "", epoch).ID
+		if held := len(byID(table, id)) == 1; given[id] > 1 || held && given[id] == 0 {
+			t.Errorf("exchange %d (held %v) was given %d times", n, held, given[id])
 		}
-		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("%s: the new file: %v, %v", name, info.Mode(), err)
+	}
+	if len(table.index.cursors) != 0 {
+		t.Error("the search left its cursor")
+	}
+}
+
+// TestManyKeys: exchanges with more IDs than there is room for in the index make room like others.
+func TestManyKeys(t *testing.T) {
+	table := opened(t, Config{Size: minSize})
+	for n := range 1000 {
+		x := exchange(n, "", time.Now())
+		for i := range maxIDs - 1 {
+			x.IDs = append(x.IDs, fmt.Sprintf("i%d-%d", i, n))
 		}
+		table.Begin(x)
+		for _, id := range x.IDs {
+			if len(byID(table, id)) != 1 {
+				t.Fatalf("exchange %d is not found by %s", n, id)
+			}
+		}
+		table.End(x)
+	}
+}
+
+// TestARecordingIsPlayedIn: what is older than the table is kept like what is new.
+func TestARecordingIsPlayedIn(t *testing.T) {
+	table := opened(t, Config{Size: minSize})
+	begin := time.Now().Add(-240 * time.Hour)
+	for n := range 100 {
+		x := exchange(n, "", begin.Add(time.Duration(n)*time.Second))
+		x.Upstream, x.End = netip.MustParseAddrPort("127.0.0.1:40001"), x.Begin.Add(time.Millisecond)
+		table.Begin(x)
+		table.End(x)
+	}
+	for n := range 100 {
+		at := begin.Add(time.Duration(n) * time.Second)
+		if got := targets(func(y func(enrich.Exchange) bool) { table.During(at, at, y) }); len(got) != 1 {
+			t.Fatalf("at second %d: %v", n, got)
+		}
+	}
+	if table.EvictedSince(begin.Add(time.Second)) {
+		t.Error("something counts as evicted")
+	}
+	if got := targets(func(y func(enrich.Exchange) bool) {
+		table.ByUpstream(netip.MustParseAddrPort("127.0.0.1:40001"), begin.Add(50*time.Second), y)
+	}); !slices.Equal(got, []string{"51", "50", "49"}) { // one second each
+		t.Errorf("by its connection: %v", got)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for _, size := range []int64{1, minSize - 1, maxSize + 1, -1} {
+		if _, err := Open(Config{Size: size}); err == nil || !strings.Contains(err.Error(), "choose between") {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+}
+
+func TestClosed(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	table := opened(t, Config{Size: minSize, Registerer: reg})
+	x := exchange(1, "token", time.Now())
+	table.Begin(x)
+	if n, err := testutil.GatherAndCount(reg); n != 6 || err != nil {
+		t.Errorf("%d metrics, %v", n, err)
+	}
+	if got := table.count(); got != 1 {
+		t.Errorf("%v are held", got)
+	}
+	// Closed twice, and in the midst of a search.
+	table.ByID(x.ID, func(enrich.Exchange) bool {
+		table.Close()
+		return table.Close() == nil
+	})
+	table.Update(x)
+	table.End(x)
+	table.Begin(x)
+	table.During(epoch, time.Now(), func(enrich.Exchange) bool { t.Error("a closed table gives something"); return false })
+	if x.Ref != 0 || len(byID(table, x.ID)) != 0 {
+		t.Error("a closed table holds something")
 	}
 }
 
@@ -259,8 +444,11 @@ func TestConcurrent(t *testing.T) {
 				table.Begin(x)
 				x.Status = 200
 				table.Update(x)
-				byID(table, x.ID)
+				if got := byID(table, x.ID); len(got) != 1 || got[0].Status != 200 {
+					t.Errorf("exchange %d of %d: %v", i, g, got)
+				}
 				table.During(x.Begin, time.Now(), func(enrich.Exchange) bool { return false })
+				table.BySession("token", func(enrich.Exchange) bool { return false })
 				table.End(x)
 				table.count()
 			}
@@ -269,126 +457,19 @@ func TestConcurrent(t *testing.T) {
 	group.Wait()
 }
 
-// victim begins exchanges, and says of each that it has begun, until it is killed.
-func victim(path string) {
-	table, err := Open(Config{Path: path, Size: 1 << 20})
-	if err != nil {
-		fmt.Println("error", err)
-		os.Exit(1)
-	}
-	var say sync.Mutex
-	for g := range 4 {
-		go func() {
-			for i := 0; ; i++ {
-				x := exchange(g<<24+i, fmt.Sprintf("session-%d", g), time.Now())
-				table.Begin(x)
-				say.Lock()
-				fmt.Println(g<<24 + i)
-				say.Unlock()
-				x.IDs = append(x.IDs, strings.Repeat("later", i%40))
-				table.Update(x)
-				x.Status, x.End = 200, time.Now()
-				table.End(x)
-			}
-		}()
-	}
-	select {}
-}
-
-// TestAKillLosesNothing kills a process under load and looks for what it said it had.
-func TestAKillLosesNothing(t *testing.T) {
-	for round := range 15 {
-		path := filepath.Join(t.TempDir(), "table")
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), "TABLE_VICTIM="+path)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(out)
-		var begun []int
-		for lines.Scan() {
-			var n int
-			if _, err := fmt.Sscan(lines.Text(), &n); err != nil {
-				t.Fatalf("the victim says %q", lines.Text())
-			}
-			begun = append(begun, n)
-			if len(begun) == 300+37*round { // somewhere; what it says meanwhile is read to the end
-				cmd.Process.Kill()
-			}
-		}
-		cmd.Wait()
-		table := opened(t, Config{Path: path, Size: 1 << 20})
-		if table.SetAside != "" || table.Recovery.Dropped > 4 { // one per goroutine may have been in the middle of its Begin
-			t.Errorf("round %d: %q, %+v", round, table.SetAside, table.Recovery)
-		}
-		for _, n := range begun[max(0, len(begun)-500):] { // what is older may have made room
-			id := exchange(n, "", epoch).ID
-			if got := byID(table, id); len(got) != 1 || got[0].Session != fmt.Sprintf("session-%d", n>>24) || got[0].End.IsZero() {
-				t.Fatalf("round %d: exchange %d after the kill: %+v", round, n, got)
-			}
-		}
-	}
-}
-
-func FuzzOpen(f *testing.F) {
-	path := filepath.Join(f.TempDir(), "seed")
-	table, err := Open(Config{Path: path, Size: minSize})
-	if err != nil {
-		f.Fatal(err)
-	}
-	for i := range 3 {
-		table.Begin(exchange(i, "token", epoch))
-	}
-	table.Close()
-	seed, err := os.ReadFile(path)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(seed[firstSlot*slotSize:][:8*slotSize], seed[redoAt:redoImage+300])
-	f.Fuzz(func(t *testing.T, content, redo []byte) {
-		path := filepath.Join(t.TempDir(), "table")
-		b := slices.Clone(seed)
-		copy(b[firstSlot*slotSize:], content)
-		copy(b[redoAt:firstSlot*slotSize], redo)
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		table := opened(t, Config{Path: path, Size: minSize})
-		for i := range 2000 { // enough to use every slot again
-			x := exchange(i, "token", time.Now())
-			table.Begin(x)
-			x.End = time.Now()
-			table.End(x)
-			if len(byID(table, x.ID)) == 0 {
-				t.Fatalf("exchange %d is not found", i)
-			}
-		}
-	})
-}
-
-func BenchmarkExchange(b *testing.B) {
-	table := opened(b, Config{})
-	x := exchange(1, "jw4wdfpgqhoj.3az.lrraavgc.ovJ2jwk7BEAZr3hB1GgCdXkXTF3W4c4sndRrpZevt3q", time.Now())
-	addr := netip.MustParseAddrPort("127.0.0.1:40001")
-	b.ReportAllocs()
-	for b.Loop() {
-		x.Upstream, x.End = netip.AddrPort{}, time.Time{}
+func TestRequestsAllocateNothing(t *testing.T) {
+	table := opened(t, Config{Size: minSize})
+	x := exchange(1, "token", time.Now())
+	x.Target = strings.Repeat("/long", 1000)
+	if n := testing.AllocsPerRun(1000, func() {
+		x.End = time.Time{}
 		table.Begin(x)
-		x.Upstream = addr
+		x.Upstream = netip.MustParseAddrPort("127.0.0.1:40001")
 		table.Update(x)
 		x.End = x.Begin
 		table.End(x)
-	}
-}
-
-func BenchmarkByIDMiss(b *testing.B) {
-	table := opened(b, Config{})
-	b.ReportAllocs()
-	for b.Loop() {
-		table.ByID("6f1c9d3e-95a1-4b9e-8f0e-0c2a54d3a111", func(enrich.Exchange) bool { return true })
+		table.ByID("a-word-that-is-no-id", nil)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
