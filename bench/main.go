@@ -80,7 +80,11 @@ func measure(o options) error {
 	if !o.keep {
 		return nil
 	}
-	return os.WriteFile(filepath.Join("bench", "results", name+".md"), []byte(page), 0o644)
+	results := filepath.Join("bench", "results")
+	if err := os.MkdirAll(results, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(results, name+".md"), []byte(page), 0o644)
 }
 
 // A bench is one run: a directory, and the processes that are up.
