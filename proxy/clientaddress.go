@@ -23,8 +23,9 @@ type clientSide struct {
 	log     *zap.Logger
 	said    sync.Once
 
-	mu    sync.Mutex
-	again time.Time // until then it is not tried
+	mu     sync.Mutex
+	again4 time.Time // until then it is not tried for clients of IPv4
+	again6 time.Time // the same for IPv6, which has routes of its own
 }
 
 const (
@@ -85,16 +86,13 @@ func (a *app) connectFor(ctx context.Context, pool string) (net.Conn, error) {
 	}
 	conn, err := a.connect(ctx, a.network, a.addr)
 	if err == nil {
-		a.clients.failed(reason) // else the app is down, which says nothing
+		a.clients.failed(client, reason) // else the app is down, which says nothing
 	}
 	return conn, err
 }
 
 func (s *clientSide) try(ctx context.Context, client netip.Addr, network, addr string) (net.Conn, error) {
-	s.mu.Lock()
-	resting := time.Now().Before(s.again)
-	s.mu.Unlock()
-	if resting {
+	if s.resting(client) {
 		return nil, errResting
 	}
 	ctx, cancel := context.WithTimeout(ctx, clientSideLimit)
@@ -102,15 +100,28 @@ func (s *clientSide) try(ctx context.Context, client netip.Addr, network, addr s
 	return s.connect(ctx, client, network, addr)
 }
 
-// failed counts why the app did not see the client. What would fail for every client alike is not tried for a while.
-func (s *clientSide) failed(err error) {
+func (s *clientSide) resting(client netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Before(*s.again(client))
+}
+
+func (s *clientSide) again(client netip.Addr) *time.Time {
+	if client.Is4() {
+		return &s.again4
+	}
+	return &s.again6
+}
+
+// failed counts why the app did not see the client. What would fail for all others too is not tried for a while.
+func (s *clientSide) failed(client netip.Addr, err error) {
 	reason := clientSideReason(err)
 	s.lost.WithLabelValues(reason).Inc()
 	if reason == "unfit" || reason == "resting" {
 		return
 	}
 	s.mu.Lock()
-	s.again = time.Now().Add(clientSideRest)
+	*s.again(client) = time.Now().Add(clientSideRest)
 	s.mu.Unlock()
 	s.said.Do(func() {
 		s.log.Warn("the app sees this machine's address in place of its clients': give the sidecar NET_ADMIN or NET_RAW, and the pod the two routing rules; docs/CLIENT-ADDRESS.md has both",

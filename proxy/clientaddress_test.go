@@ -155,7 +155,8 @@ func TestWhereTheClientsAddressCannotBeKeptRequestsGoOn(t *testing.T) {
 	})
 }
 
-// A connection that the routing rules are missing for never comes about. Only the first one waits for it.
+// A connection that the routing rules are missing for never comes about. Only the first one waits for
+// it, of IPv4 and of IPv6, whose routes may be there without the other's.
 func TestMissingRoutesHoldARequestUpBriefly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, front, calls := newTown(t, time.Minute, func(w http.ResponseWriter, r *http.Request) {}).keeping(nil)
@@ -163,14 +164,17 @@ func TestMissingRoutesHoldARequestUpBriefly(t *testing.T) {
 			<-ctx.Done()
 			return nil, &net.OpError{Op: "dial", Err: ctx.Err()}
 		}
-		for i, want := range []time.Duration{clientSideLimit, 0, 0} {
+		for _, c := range []struct {
+			from string
+			wait time.Duration
+		}{{"10.0.0.1", clientSideLimit}, {"10.0.0.2", 0}, {"10.0.0.3", 0}, {"fd00::7", clientSideLimit}, {"fd00::8", 0}} {
 			begin := time.Now()
-			visit(t, front, fmt.Sprintf("10.0.0.%d", i), plainGet)
-			if took := time.Since(begin); took < want || took > want+10*time.Millisecond {
-				t.Errorf("request %d took %v, not %v", i, took, want)
+			visit(t, front, c.from, plainGet)
+			if took := time.Since(begin); took < c.wait || took > c.wait+10*time.Millisecond {
+				t.Errorf("the request from %s took %v, not %v", c.from, took, c.wait)
 			}
 		}
-		if got := testutil.ToFloat64(p.metrics.clientLost.WithLabelValues("no_route")); got != 1 || len(calls.taken()) != 3 {
+		if got := testutil.ToFloat64(p.metrics.clientLost.WithLabelValues("no_route")); got != 2 || len(calls.taken()) != 5 {
 			t.Errorf("no_route is counted %v times", got)
 		}
 	})
