@@ -295,11 +295,14 @@ func (t *Tailer) room(n int) []byte {
 
 // cut makes a block of the whole lines of p, whose first bytes are known.
 func (t *Tailer) cut(f *File, p []byte, overlap int, now time.Time, final bool) (b *Block, more bool) {
-	full := f.dirty
+	full, before := f.dirty, f.read
 	if overlap == 0 {
 		f.encoding = encodingOf(p)
 	}
 	start, skipping := t.skip(f, p, overlap)
+	if f.read != before {
+		return nil, true // behind a hole, p is something else
+	}
 	rest := p[start:]
 	if len(rest) > 0 && rest[0] == 0 && f.encoding == Bytes {
 		rest = nil // nothing but NULs
@@ -310,9 +313,9 @@ func (t *Tailer) cut(f *File, p []byte, overlap int, now time.Time, final bool) 
 	switch {
 	case end > 0:
 		f.wide = false
-	case len(rest) >= t.config.block:
+	case len(rest) >= t.config.block && (f.encoding != Bytes || bytes.IndexByte(rest, 0) < 0):
 		b.Data, b.Partial, b.Cut, b.skipping, f.wide = rest, true, true, true, false
-	case full && len(rest) > 0:
+	case full && len(rest) > 0 && (f.encoding != Bytes || bytes.IndexByte(rest, 0) < 0):
 		f.wide = true
 	default:
 		t.ending(f, b, rest, now, final)
@@ -383,7 +386,7 @@ func (t *Tailer) skip(f *File, p []byte, start int) (line int, skipping bool) {
 func (t *Tailer) jump(f *File, p []byte) {
 	_, overlap := before(f.read)
 	from := max(f.nul, f.read+int64(len(p)-overlap))
-	f.nul = from
+	f.nul, f.dirty = from, false
 	at, ok := data(f.src, from-1)
 	if !ok {
 		return
@@ -404,6 +407,10 @@ func (t *Tailer) jump(f *File, p []byte) {
 func (t *Tailer) ending(f *File, b *Block, rest []byte, now time.Time, final bool) {
 	if i := bytes.IndexByte(rest, 0); i >= 0 && f.encoding == Bytes {
 		rest = rest[:i] // what follows is not written yet
+		f.dirty = false
+	}
+	if !f.dirty {
+		f.known = b.Offset + int64(len(rest))
 	}
 	if n := int64(len(rest)); n != f.half {
 		f.half, f.since, f.came = n, now, now

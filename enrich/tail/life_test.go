@@ -282,7 +282,7 @@ func (l *life) readAll() error {
 			return err
 		}
 		if rounds > 10_000 {
-			return fmt.Errorf("reading does not end")
+			return fmt.Errorf("reading does not end: %.300q", l.got)
 		}
 	}
 }
@@ -300,10 +300,14 @@ func (l *life) expect(want []string) error {
 func (l *life) handle(b *Block) error {
 	l.check(b)
 	name, _ := filepath.Rel(l.dir, b.File.Path)
+	if b.Encoding != Bytes {
+		l.got = append(l.got, fmt.Sprintf("%s: %s [utf-16]", name, strings.Trim(strconv.QuoteToASCII(string(b.Data)), `"`)))
+		return nil
+	}
 	rest, offset := b.Data, b.Offset
 	for first := true; len(rest) > 0; first = false {
 		line, after, ended := bytes.Cut(rest, []byte("\n"))
-		entry := name + ": " + string(line)
+		entry := name + ": " + strings.Trim(strconv.Quote(string(line)), `"`)
 		if len(line) > 100 {
 			entry = fmt.Sprintf("%s: %s... (%d)", name, line[:5], len(line))
 		}
@@ -316,7 +320,7 @@ func (l *life) handle(b *Block) error {
 		if first {
 			entry += lost(b)
 		}
-		l.got = append(l.got, entry)
+		l.got = append(l.got, strings.TrimSpace(entry))
 		l.holdLine(b.File, string(line), span{offset, offset + int64(len(rest)-len(after))})
 		offset += int64(len(rest) - len(after))
 		rest = after
@@ -355,7 +359,7 @@ func (l *life) check(b *Block) {
 	if n, err := b.File.ReadAt(p, b.Offset); err == nil && !bytes.Equal(p[:n], b.Data) {
 		l.t.Errorf("%s at %d: the block has %.40q, the file %.40q", b.File.Path, b.Offset, b.Data, p)
 	}
-	if !b.Partial && len(b.Data) > 0 && !b.Record && b.Data[len(b.Data)-1] != '\n' {
+	if !b.Partial && len(b.Data) > 0 && !b.Record && b.Encoding == Bytes && b.Data[len(b.Data)-1] != '\n' {
 		l.t.Errorf("%s at %d: the block ends in a line: %.40q", b.File.Path, b.Offset, b.Data)
 	}
 }

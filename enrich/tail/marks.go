@@ -90,11 +90,11 @@ func (m marks) match(content io.ReaderAt, size int64) bool {
 	return true
 }
 
-// take reads the mark at an offset.
+// take reads the mark at an offset. There is none behind NULs: they may not be written yet.
 func (m marks) take(content io.ReaderAt, at int64) marks {
 	var p [window]byte
 	from, n := before(at)
-	if got, _ := content.ReadAt(p[:n], from); got < n || n == 0 {
+	if got, _ := content.ReadAt(p[:n], from); got < n || n == 0 || p[n-1] == 0 {
 		return m
 	}
 	return m.add(at, sum(p[:n]))

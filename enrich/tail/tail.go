@@ -233,9 +233,12 @@ func (t *Tailer) waiting(now time.Time) []*File {
 func (t *Tailer) step(f *File, now time.Time, final bool, handle func(*Block) error) (more bool, err error) {
 	t.mu.Lock()
 	b, more := t.next(f, now, final)
+	for b == nil && more { // it was found to be cut off, or to have a hole
+		b, more = t.next(f, now, final)
+	}
 	if b == nil {
 		t.mu.Unlock()
-		return more, nil
+		return false, nil
 	}
 	f.ahead = max(f.read, b.next)
 	t.mu.Unlock()
