@@ -1,0 +1,259 @@
+//go:build e2e
+
+// Package delivery stands faults of every kind between a sidecar and the Cloud Logging stand-in while an app's users meet
+// errors, and then asks the stand-in: each error must be there once, in one form, under its own session. And it reads what
+// arrives as OpenReplay does.
+//
+// DELIVERY_SEED repeats the random moments of an earlier run.
+package delivery
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/openreplay/log-sidecar/e2e/stage"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "16") // the rows wait most of their time
+	goleak.VerifyTestMain(m)
+}
+
+func seed(t *testing.T) uint64 {
+	text := os.Getenv("DELIVERY_SEED")
+	if text == "" {
+		return rand.Uint64()
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("DELIVERY_SEED: %v", err)
+	}
+	return n
+}
+
+// A world is an app with its users and its log, a sidecar before it, and the network to a stand-in.
+type world struct {
+	t       *testing.T
+	name    string
+	rand    *rand.Rand
+	cloud   *cloud
+	network *relay
+	app     *app
+
+	program              string
+	dir                  string
+	front, health, admin string
+	client               *http.Client
+	sidecar              *stage.Process // nil: down
+	lives                int
+	kills                int
+	healed               time.Time
+}
+
+func newWorld(t *testing.T, name string, c *cloud, r *rand.Rand) *world {
+	t.Helper()
+	w := &world{t: t, name: name, rand: r, cloud: c, network: newRelay(t, c.address, r), program: stage.Program(t),
+		dir: t.TempDir(), front: address(t), health: address(t), admin: address(t),
+		client: &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}}
+	w.app = newApp(t, name, filepath.Join(w.dir, "app.log"))
+	t.Cleanup(w.client.CloseIdleConnections)
+	w.launch()
+	return w
+}
+
+// launch starts the sidecar over the same state and waits until it is ready.
+func (w *world) launch() {
+	w.t.Helper()
+	w.lives++
+	stdout, err := os.Create(w.stdout())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer stdout.Close()
+	cmd := exec.Command(w.program, "run", "--listen", w.front, "--app", w.app.server.URL, "--logs", w.app.path,
+		"--from", "beginning", "--state", filepath.Join(w.dir, "state"), "--health", w.health, "--admin", w.admin, "--project", stage.Project,
+		"--endpoint", w.network.address, "--plaintext", "--drain", "6s")
+	cmd.Stdout = stdout
+	w.sidecar = stage.Start(w.t, w.name, cmd)
+	w.await("the sidecar", func() bool {
+		answer, err := w.client.Get("http://" + w.health + "/readyz")
+		if err != nil {
+			return false
+		}
+		answer.Body.Close()
+		return answer.StatusCode == http.StatusOK
+	})
+}
+
+// stdout is the file with what the present life of the sidecar prints there.
+func (w *world) stdout() string { return filepath.Join(w.dir, fmt.Sprintf("stdout-%d", w.lives)) }
+
+func (w *world) kill() {
+	w.kills++
+	w.sidecar.Kill()
+}
+
+// stop ends the sidecar in order.
+func (w *world) stop() {
+	w.t.Helper()
+	if code := w.sidecar.Stop(w.t); code != 0 {
+		w.t.Errorf("SIGTERM: the sidecar ended with %d", code)
+	}
+}
+
+// A visit is one request of a user.
+type visit struct {
+	header http.Header
+	token  string // under which its error has to arrive; "": without
+	kind   string
+}
+
+// visits has the app's users meet errors, one every 40 ms, until enough says so.
+func (w *world) visits(next func(n int) visit, enough func() bool) {
+	ticker := time.NewTicker(40 * time.Millisecond)
+	defer ticker.Stop()
+	for n := 0; !enough(); n++ {
+		<-ticker.C
+		w.visit(next(n))
+	}
+}
+
+// visit makes a request; it may fail, as the sidecar may be down: what counts is what the app wrote.
+func (w *world) visit(v visit) {
+	request, err := http.NewRequest("POST", "http://"+w.front+"/checkout", nil)
+	if err != nil {
+		w.t.Error(err)
+		return
+	}
+	maps.Copy(request.Header, v.header)
+	id := w.app.expect(v)
+	request.Header.Set("X-Request-ID", id)
+	answer, err := w.client.Do(request)
+	if err == nil {
+		answer.Body.Close()
+	}
+}
+
+// An app writes an error for each request, with the ID that the request has, and knows nothing of sessions.
+type app struct {
+	name   string
+	server *httptest.Server
+	path   string
+	poison bool // some errors are such as the stand-in is made to refuse
+
+	mu      sync.Mutex
+	log     *os.File
+	asked   map[string]visit
+	written map[failure]visit
+}
+
+func newApp(t *testing.T, name, path string) *app {
+	log, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &app{name: name, path: path, log: log, asked: map[string]visit{}, written: map[failure]visit{}}
+	a.server = httptest.NewServer(a)
+	t.Cleanup(func() { a.server.Close(); log.Close() })
+	return a
+}
+
+func (a *app) expect(v visit) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	id := fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())
+	a.asked[id] = v
+	return id
+}
+
+func (a *app) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	id := r.Header.Get("X-Request-ID")
+	which := failure{a.name, 1 + len(a.written)}
+	kind := "quiet"
+	if a.poison && which.poisoned() {
+		kind = "poison"
+	}
+	fmt.Fprintf(a.log, "%s ERROR [%s] %s: error %d happened, %s\n", time.Now().UTC().Format(time.RFC3339Nano), id, a.name, which.number, kind)
+	a.written[which] = a.asked[id]
+}
+
+func (a *app) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.written)
+}
+
+// poisoned errors never stand next to each other: a batch of them alone looks like a wrong setting.
+func (f failure) poisoned() bool { return f.number%7 == 3 }
+
+// during waits until the app has written n more errors.
+func (w *world) during(n int) {
+	w.t.Helper()
+	goal := w.app.count() + n
+	w.await(fmt.Sprintf("%d errors", n), func() bool { return w.app.count() >= goal })
+}
+
+// patience is how long a row waits at most. The longest wait is for a connection that died in silence: 20 s for the try and
+// 10 s more for the keepalive, on a machine that may be loaded.
+const patience = 100 * time.Second
+
+// await asks until done says yes.
+func (w *world) await(what string, done func() bool) {
+	w.t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for !done() {
+		select {
+		case <-deadline.C:
+			w.t.Fatalf("%s: waited in vain for %s; the metrics say %v", w.name, what, w.metrics())
+		case <-ticker.C:
+		}
+	}
+}
+
+// metrics gives the sums of the sidecar's metrics over their labels.
+func (w *world) metrics() map[string]float64 {
+	sums := map[string]float64{}
+	answer, err := w.client.Get("http://" + w.health + "/metrics")
+	if err != nil {
+		return sums
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return sums
+	}
+	for line := range strings.Lines(string(text)) {
+		head, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		name, labels, _ := strings.Cut(head, "{")
+		v, err := strconv.ParseFloat(value, 64)
+		if err != nil || !strings.HasPrefix(name, "sidecar_") {
+			continue
+		}
+		sums[strings.TrimPrefix(name, "sidecar_")] += v
+		if labels == `reason="unsealable"}` {
+			sums["unsealable"] += v
+		}
+	}
+	return sums
+}
