@@ -16,9 +16,8 @@ func cloud(ctx context.Context, p process, args []string) error {
 	flags.SetOutput(p.stderr)
 	listen := flags.String("listen", "127.0.0.1:8085", "`ADDR` for gRPC and REST")
 	file := flags.String("file", "", "`FILE` that keeps the entries over a restart; none: they are in memory alone")
-	limit := size(new(int64))
 	bytes := int64(256 << 20)
-	limit = size(&bytes)
+	limit := size(&bytes)
 	flags.Func("memory", "`SIZE` of entries kept; the oldest go first (default 256MiB)", func(s string) error { return limit.set([]string{s}) })
 	if err := flags.Parse(args); err != nil {
 		return usageError{err}

@@ -13,7 +13,6 @@ type object struct {
 	levelKey                    string // the key that level stood under, in lower case
 	levelRank, messageRank      int
 	timeRank                    int
-	zoneless                    bool
 
 	seconds, nanos       int64 // log4j2's instant, Google's timestamp
 	errType, errMsg      value
@@ -23,7 +22,6 @@ type object struct {
 	ids                  []value
 	hasReq               bool
 	hints                hint
-	nested               []byte // a JSON object in the message's string
 	deep                 int
 }
 

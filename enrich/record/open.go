@@ -56,17 +56,15 @@ type open struct {
 	sign    bool
 	blanks  int
 
-	language  language
-	frames    int
-	depth     int  // of brackets left open
-	guess     int  // from this part on the lines belong to it only if a frame follows; 0: none
-	soft      bool // lines without a head followed a head below Warning
-	done      bool // python: the exception's line was seen
-	trace     int  // the part where its stack trace begins, +1
-	closed    bool // it was given out or passed over: what continues it now is counted
-	given     bool
-	indents   bool
-	blankPart bool
+	language language
+	frames   int
+	depth    int  // of brackets left open
+	guess    int  // from this part on the lines belong to it only if a frame follows; 0: none
+	soft     bool // lines without a head followed a head below Warning
+	done     bool // python: the exception's line was seen
+	trace    int  // the part where its stack trace begins, +1
+	closed   bool // it was given out or passed over: what continues it now is counted
+	given    bool
 }
 
 func begin(l line, h head, k kind) *open {

@@ -110,8 +110,6 @@ func newMasks(signs []sign) *masks {
 	return &m
 }
 
-func (m *masks) class(place int, b byte) byte { return m[2*place][b&15] & m[2*place+1][b>>4] }
-
 // byPlace has, for each of the four places and each byte, a bit for every sign that allows it there.
 var byPlace = func() (t [4][256]uint64) {
 	for i, s := range signs {

@@ -55,7 +55,7 @@ type Journal struct {
 	// there for its length; when the halves change, only what the caller still wants is carried over.
 	sealed map[Key]struct{}
 	mu     sync.Mutex // guards sealed: who reads the files asks while a batch is appended
-	last   int64 // the latest Batch.Time seen
+	last   int64      // the latest Batch.Time seen
 	buf    []byte
 }
 
