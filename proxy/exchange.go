@@ -66,7 +66,7 @@ func (x *exchange) serve(r *http.Request) {
 	defer x.watch(r)()
 	out := x.outgoing(r)
 	if x.upgrade != "" {
-		if x.ready = x.ask(out); x.ready.StatusCode == http.StatusSwitchingProtocols {
+		if x.ready = x.ask(out); x.ready.StatusCode == http.StatusSwitchingProtocols { //nolint:bodyclose // the tunnel, or the engine, closes it
 			x.tunnel(x.ready)
 			return
 		}

@@ -34,7 +34,8 @@ func (t *Tailer) watch(ctx context.Context, s *streams) {
 	defer w.close()
 	timer := time.NewTimer(poll)
 	defer timer.Stop()
-	moved, last := true, time.Time{}
+	moved := true
+	var last time.Time
 	for {
 		if w.rest() || moved {
 			w.look()
