@@ -58,3 +58,6 @@ func (s *source) learnLag(r *record.Record) {
 		s.lag.add(r.Arrived.Sub(r.Time))
 	}
 }
+
+// backlog says whether the record stood in the file when it was first read: nobody knows since when.
+func (s *source) backlog(r *record.Record) bool { return r.Offset < s.start }

@@ -20,6 +20,8 @@ const (
 	// patience is how long a record whose exchange is known waits for the exchange's end, so that the entry has its status
 	// and latency. An app writes most errors a few milliseconds before it answers.
 	patience = 200 * time.Millisecond
+	// maxWaiting bounds the records that wait; what comes on top is decided on what is known.
+	maxWaiting = 4096
 	// tick is how often what waits is looked at; nothing wakes while nothing waits.
 	tick = 20 * time.Millisecond
 )
@@ -55,10 +57,12 @@ type Joiner struct {
 	config  Config
 	metrics *metrics
 
-	mu      sync.Mutex
-	files   map[*tail.File]*source
-	waiting []*candidate
-	wake    chan struct{} // tells Run that something waits
+	mu       sync.Mutex
+	evidence *evidence
+	grown    int // how much evidence there is
+	files    map[*tail.File]*source
+	waiting  []*candidate
+	wake     chan struct{} // tells Run that something waits
 }
 
 // A source is one log file, as far as it was read.
@@ -71,6 +75,8 @@ type source struct {
 
 	history history
 	lag     lag
+	ways    tally
+	start   int64 // what stood in the file when it was first read: of these bytes nobody knows when they were written
 	// partial is where a record begins that was given out although its line had no end, or -1. Should the line go on after
 	// all, the tailer hands out the whole of it again.
 	partial int64
@@ -82,15 +88,22 @@ type candidate struct {
 	source  *source
 	match   match
 	until   time.Time
+
+	observed *observation // nil while what is exact is not looked for in vain
+	names    []string
+	look     time.Time // when to look again
+	step     time.Duration
+	grown    int // the evidence that was there when it was last looked at
 }
 
 // New gives a joiner.
 func New(c Config) *Joiner {
 	return &Joiner{
-		config:  c,
-		metrics: newMetrics(c.Registerer),
-		files:   map[*tail.File]*source{},
-		wake:    make(chan struct{}, 1),
+		config:   c,
+		metrics:  newMetrics(c.Registerer),
+		evidence: newEvidence(),
+		files:    map[*tail.File]*source{},
+		wake:     make(chan struct{}, 1),
 	}
 }
 
@@ -134,7 +147,7 @@ func (j *Joiner) readAgain(ctx context.Context, s *source, b *tail.Block) error 
 func (j *Joiner) source(f *tail.File) *source {
 	s := j.files[f]
 	if s == nil {
-		s = &source{file: f, cut: record.New(j.options(), f.Note()), partial: -1}
+		s = &source{file: f, cut: record.New(j.options(), f.Note()), partial: -1, ways: tally{}}
 		j.files[f] = s
 	}
 	return s
@@ -201,8 +214,39 @@ func (j *Joiner) consider(ctx context.Context, s *source, f *Finding, now time.T
 			return nil
 		}
 	}
-	c := &candidate{finding: *f, source: s, until: now.Add(patience)}
-	if c.match = j.exact(s, f.Record); c.unsettled() {
+	c := &candidate{finding: *f, source: s, until: now.Add(patience), match: j.exact(s, f.Record)}
+	c.observed = j.observe(c)
+	if c.match.exchange == nil && c.match.reason != ambiguous {
+		c.fallBack()
+	}
+	return j.proceed(ctx, c, now)
+}
+
+// fallBack goes over from what is exact to what evidence says.
+func (c *candidate) fallBack() {
+	c.match = match{reason: noID, wait: true}
+	c.until, c.step = c.finding.Record.Arrived.Add(enough), tick
+}
+
+// proceed decides on a record, or lets it wait.
+func (j *Joiner) proceed(ctx context.Context, c *candidate, now time.Time) error {
+	if c.step == 0 && c.match.exchange != nil && c.afterwards() && now.Sub(c.observed.at) < settling {
+		j.waiting = append(j.waiting, c)
+		j.wakeUp()
+		return nil
+	}
+	if c.step == 0 && j.contradicted(c) {
+		c.fallBack()
+	}
+	if c.step > 0 && c.match.exchange == nil {
+		if now.Before(c.look) && j.grown == c.grown {
+			j.waiting = append(j.waiting, c)
+			return nil
+		}
+		c.match = j.infer(c, now)
+		c.look, c.step, c.grown = now.Add(c.step), 2*c.step, j.grown
+	}
+	if c.unsettled() && now.Before(c.until) && len(j.waiting) < maxWaiting {
 		j.waiting = append(j.waiting, c)
 		j.wakeUp()
 		return nil
@@ -220,6 +264,9 @@ func (j *Joiner) decide(ctx context.Context, c *candidate) error {
 	f := &c.finding
 	if f.Record.Time.IsZero() {
 		f.Record.Time = f.Record.Arrived
+	}
+	if c.match.exchange != nil && !c.match.inferred {
+		j.audit(c)
 	}
 	f.Exchange, f.By, f.Inferred = c.match.exchange, c.match.by, c.match.inferred
 	matched := f.Exchange != nil && f.Exchange.Session != ""
@@ -286,6 +333,7 @@ func (j *Joiner) pass(ctx context.Context, now time.Time) (busy bool, err error)
 	if err := j.decideWaiting(ctx, now); err != nil {
 		return false, err
 	}
+	j.metrics.waiting.Set(float64(len(j.waiting)))
 	return busy || len(j.waiting) > 0, nil
 }
 
@@ -294,11 +342,7 @@ func (j *Joiner) decideWaiting(ctx context.Context, now time.Time) error {
 	j.waiting = nil
 	for i, c := range waiting {
 		j.lookAgain(c)
-		if c.unsettled() && now.Before(c.until) {
-			j.waiting = append(j.waiting, c)
-			continue
-		}
-		if err := j.decide(ctx, c); err != nil {
+		if err := j.proceed(ctx, c, now); err != nil {
 			j.waiting = append(j.waiting, waiting[i:]...)
 			return err
 		}
@@ -312,7 +356,9 @@ func (j *Joiner) lookAgain(c *candidate) {
 		c.match.exchange = j.now(x)
 		return
 	}
-	c.match = j.exact(c.source, c.finding.Record)
+	if c.step == 0 {
+		c.match = j.exact(c.source, c.finding.Record)
+	}
 }
 
 // now gives the exchange as it is by now.

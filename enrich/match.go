@@ -2,6 +2,7 @@ package enrich
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/openreplay/log-sidecar/enrich/record"
@@ -9,9 +10,12 @@ import (
 
 // Why a record belongs to no session, as metrics name it.
 const (
-	noID      = "no_id"      // nothing in the record ties it to an exchange that is held
-	noSession = "no_session" // its request had none
-	ambiguous = "ambiguous"  // it can belong to exchanges of different sessions
+	noID       = "no_id"       // nothing in the record ties it to an exchange that is held
+	noSession  = "no_session"  // its request had none
+	ambiguous  = "ambiguous"   // it can belong to exchanges of different sessions
+	nobody     = "nobody"      // no exchange was open when it was written
+	noEvidence = "no_evidence" // one was open, but nothing says that it wrote it
+	blind      = "blind"       // it cannot be known who was there: evicted, or written long before it was read
 )
 
 // The ways by which records are matched, as the label matchedBy names them.
@@ -27,7 +31,8 @@ const (
 	byPath         = "path"
 	byKind         = "kind"
 	byTheExchange  = "exchange"
-	maxSharers     = 64 // exchanges of one ID that are looked at; what more share is no ID
+	readLate       = 50 * time.Millisecond // how much the moment may be off at which bytes were read
+	maxSharers     = 64                    // exchanges of one ID that are looked at; what more share is no ID
 	connectionSlip = 5 * time.Millisecond
 )
 
@@ -107,7 +112,7 @@ func theOne(holders []Exchange, t time.Time) (best *Exchange, clash bool) {
 	for i := range holders {
 		x := &holders[i]
 		switch {
-		case x.Begin.After(t):
+		case x.Begin.After(t.Add(readLate)):
 			continue
 		case best == nil:
 		case x.Session != "" && best.Session != "" && x.Session != best.Session:
@@ -183,4 +188,24 @@ func oneOf(a, b *Exchange, fits func(*Exchange) bool) match {
 		return matched(b, byConnection)
 	}
 	return none(ambiguous)
+}
+
+// contradicted says whether evidence speaks against the connection's exchange: errors of this kind come from exchanges that
+// fail, it has not failed, and another one did just then. A request that was sent anew on another connection leaves its
+// errors under the old one's name.
+func (j *Joiner) contradicted(c *candidate) bool {
+	x, o := c.match.exchange, c.observed
+	if x == nil || c.match.by != byConnection || o.blind || x.End.IsZero() || failures.of(x, o.at) && !c.afterwards() {
+		return false
+	}
+	j.refresh(o)
+	fails := slices.ContainsFunc(o.open, func(x *Exchange) bool { return failures.of(x, o.at) })
+	return fails && (o.at.Sub(x.End) > slip || j.evidence.fails(c)) || c.afterwards() && j.evidence.fails(c)
+}
+
+// afterwards says whether the connection's exchange had ended when the record was written, and others were open: whether
+// one of them fails is to be seen.
+func (c *candidate) afterwards() bool {
+	x, o := c.match.exchange, c.observed
+	return c.match.by == byConnection && !x.End.IsZero() && o.at.Sub(x.End) > slip && len(o.open) > 0
 }

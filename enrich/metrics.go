@@ -8,6 +8,8 @@ import (
 type metrics struct {
 	bytes                     prometheus.Counter
 	found, matched, unmatched *prometheus.CounterVec
+	agreement                 *prometheus.CounterVec
+	waiting                   prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -16,6 +18,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return auto.NewCounterVec(prometheus.CounterOpts{Name: "sidecar_enrich_" + name, Help: help}, []string{label})
 	}
 	return &metrics{
+		agreement: auto.NewCounterVec(prometheus.CounterOpts{Name: "sidecar_enrich_agreement_total",
+			Help: "Records of which the session was certain, by whether an inferred way would have found the same exchange."}, []string{"way", "agreed"}),
+		waiting: auto.NewGauge(prometheus.GaugeOpts{Name: "sidecar_enrich_records_waiting",
+			Help: "Records that were found and are not decided yet: found is matched and unmatched and these."}),
 		bytes: auto.NewCounter(prometheus.CounterOpts{Name: "sidecar_enrich_bytes_total",
 			Help: "Bytes of log files that were looked at."}),
 		found:     vector("records_found_total", "Records at or above the wanted severity.", "severity"),
