@@ -105,7 +105,7 @@ func (d *delivery) once() error {
 	out, closeOut := d.newForwarder(books, logs, reg)
 	defer closeOut()
 	join := enrich.New(enrich.Config{Exchanges: d.table, MinSeverity: d.config.MinSeverity,
-		Unmatched: d.config.Forward == "errors", Ignore: d.config.Ignore,
+		Unmatched: d.config.Forward == "errors", Ignore: d.config.Ignore, SilentFailures: true,
 		Out: out.Put, Log: d.log, Registerer: reg})
 
 	soft, stopReading := context.WithCancel(d.soft)
@@ -228,7 +228,15 @@ func (d *delivery) positions(logs *tail.Tailer) func() func(journal.Key) bool {
 			d.log.Error("the checkpoint of the log files cannot be written", zap.Error(err))
 			return func(journal.Key) bool { return true }
 		}
-		return func(k journal.Key) bool { return k.Offset >= logs.Position(k.File) }
+		known := map[string]int64{} // thousands of keys are of a few files
+		return func(k journal.Key) bool {
+			at, ok := known[k.File]
+			if !ok {
+				at = logs.Position(k.File)
+				known[k.File] = at
+			}
+			return k.Offset >= at
+		}
 	}
 }
 
