@@ -35,9 +35,9 @@ func TestEndInOutage(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, "shop", newCloud(t), rand.New(rand.NewPCG(number, uint64(i))))
-			users(w, 5)
+			w.users(5, aUser)
 			w.awaitArrival()
-			visited := w.visitMeanwhile(long)
+			visited := w.visitMeanwhile(long, aUser)
 			r.act(w)
 			visited()
 			w.balanced()
@@ -61,17 +61,17 @@ func TestEndInOutage(t *testing.T) {
 }
 
 // users has n users meet an error each.
-func users(w *world, n int) {
+func (w *world) users(n int, next func(int) visit) {
 	visits := 0
-	w.visits(aUser, func() bool { visits++; return visits > n })
+	w.visits(next, func() bool { visits++; return visits > n })
 }
 
 // visitMeanwhile has n users meet an error each, and gives what waits for the last.
-func (w *world) visitMeanwhile(n int) (wait func()) {
+func (w *world) visitMeanwhile(n int, next func(int) visit) (wait func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		users(w, n)
+		w.users(n, next)
 	}()
 	return func() { <-done }
 }
