@@ -32,7 +32,7 @@ type Exchanges interface {
 	ByID(id string, yield func(Exchange) bool)
 	// BySession gives the exchanges that carried the session's token.
 	BySession(token string, yield func(Exchange) bool)
-	// ByUpstream gives the exchanges that had taken the connection with our end addr by then, the latest first.
+	// ByUpstream gives the exchanges that the connection with our end addr served about then, the latest first.
 	ByUpstream(addr netip.AddrPort, at time.Time, yield func(Exchange) bool)
 	// During gives the exchanges that were open at some moment from from to to.
 	During(from, to time.Time, yield func(Exchange) bool)
@@ -46,6 +46,8 @@ type Config struct {
 	MinSeverity record.Severity
 	Unmatched   bool // also give out records that belong to no session
 	Ignore      []*regexp.Regexp
+	// SilentFailures makes a finding of each exchange of a session that failed and of which no record came.
+	SilentFailures bool
 	// Out takes a finding, and waits while it can take no more.
 	Out        func(context.Context, *Finding) error
 	Log        *zap.Logger
@@ -62,6 +64,9 @@ type Joiner struct {
 	grown    int // how much evidence there is
 	files    map[*tail.File]*source
 	waiting  []*candidate
+	folds    *folds
+	silent   *silent       // nil until the time is known
+	later    []*Exchange   // silent failures whose records may still be waiting
 	wake     chan struct{} // tells Run that something waits
 }
 
@@ -93,6 +98,7 @@ type candidate struct {
 	names    []string
 	look     time.Time // when to look again
 	step     time.Duration
+	fold     *fold
 	grown    int // the evidence that was there when it was last looked at
 }
 
@@ -102,6 +108,7 @@ func New(c Config) *Joiner {
 		config:   c,
 		metrics:  newMetrics(c.Registerer),
 		evidence: newEvidence(),
+		folds:    newFolds(),
 		files:    map[*tail.File]*source{},
 		wake:     make(chan struct{}, 1),
 	}
@@ -112,6 +119,10 @@ func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.metrics.bytes.Add(float64(len(b.Data)))
+	j.begin(b.Arrived)
+	if len(b.Data) >= bulk {
+		j.silent.behind = b.Arrived
+	}
 	s := j.source(b.File)
 	s.history.note(b.Offset+int64(len(b.Data)), b.Arrived)
 	if b.Record {
@@ -131,6 +142,13 @@ func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
 		delete(j.files, b.File)
 	}
 	return err
+}
+
+// begin notes when this life began, at the first call that knows the time.
+func (j *Joiner) begin(now time.Time) {
+	if j.silent == nil {
+		j.silent = newSilent(now)
+	}
 }
 
 // readAgain takes a record that was complete, and not decided, when an earlier life ended.
@@ -251,6 +269,25 @@ func (j *Joiner) proceed(ctx context.Context, c *candidate, now time.Time) error
 		j.wakeUp()
 		return nil
 	}
+	return j.conclude(ctx, c, now)
+}
+
+// conclude decides, after a moment in which the same error may turn up in another file.
+func (j *Joiner) conclude(ctx context.Context, c *candidate, now time.Time) error {
+	if x := c.match.exchange; x != nil && x.Session != "" {
+		if c.fold == nil && j.folds.add(c, now) {
+			j.metrics.unmatched.WithLabelValues(folded).Inc()
+			return nil
+		}
+		if c.fold != nil && len(j.files) > 1 && now.Sub(c.fold.at) < foldWait && len(j.waiting) < maxWaiting {
+			j.waiting = append(j.waiting, c)
+			j.wakeUp()
+			return nil
+		}
+	}
+	if c.fold != nil {
+		c.fold.c = nil
+	}
 	return j.decide(ctx, c)
 }
 
@@ -273,6 +310,8 @@ func (j *Joiner) decide(ctx context.Context, c *candidate) error {
 	switch {
 	case matched:
 		j.metrics.matched.WithLabelValues(f.By).Inc()
+		_, f.Late = j.silent.knows(f.Exchange)
+		j.silent.tell(f.Exchange, f.Late)
 	case f.Exchange != nil:
 		j.metrics.unmatched.WithLabelValues(noSession).Inc()
 	default:
@@ -307,8 +346,11 @@ func (j *Joiner) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if busy {
+		switch {
+		case busy:
 			timer.Reset(tick)
+		case j.config.SilentFailures:
+			timer.Reset(searching)
 		}
 	}
 }
@@ -317,6 +359,7 @@ func (j *Joiner) Run(ctx context.Context) error {
 func (j *Joiner) pass(ctx context.Context, now time.Time) (busy bool, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.begin(now)
 	for _, s := range j.files {
 		if s.due.IsZero() {
 			continue
@@ -333,8 +376,14 @@ func (j *Joiner) pass(ctx context.Context, now time.Time) (busy bool, err error)
 	if err := j.decideWaiting(ctx, now); err != nil {
 		return false, err
 	}
+	if err := j.searchLater(ctx, now, false); err != nil {
+		return false, err
+	}
+	if err := j.searchSilent(ctx, now, false); err != nil {
+		return false, err
+	}
 	j.metrics.waiting.Set(float64(len(j.waiting)))
-	return busy || len(j.waiting) > 0, nil
+	return busy || len(j.waiting)+len(j.later) > 0, nil
 }
 
 func (j *Joiner) decideWaiting(ctx context.Context, now time.Time) error {
@@ -385,5 +434,12 @@ func (j *Joiner) Finish(ctx context.Context) error {
 		}
 		s.learn()
 	}
-	return j.decideWaiting(ctx, now.Add(time.Hour))
+	j.begin(now)
+	if err := j.decideWaiting(ctx, now.Add(time.Hour)); err != nil {
+		return err
+	}
+	if err := j.searchLater(ctx, now, true); err != nil {
+		return err
+	}
+	return j.searchSilent(ctx, now, true)
 }

@@ -13,6 +13,7 @@ const (
 	noID       = "no_id"       // nothing in the record ties it to an exchange that is held
 	noSession  = "no_session"  // its request had none
 	ambiguous  = "ambiguous"   // it can belong to exchanges of different sessions
+	folded     = "folded"      // the same error stands in another file, and was found there
 	nobody     = "nobody"      // no exchange was open when it was written
 	noEvidence = "no_evidence" // one was open, but nothing says that it wrote it
 	blind      = "blind"       // it cannot be known who was there: evicted, or written long before it was read
@@ -164,7 +165,9 @@ func (j *Joiner) byPort(client netip.AddrPort, t time.Time, fits func(*Exchange)
 	}
 	var last []Exchange
 	j.config.Exchanges.ByUpstream(client, t, func(x Exchange) bool {
-		last = append(last, x)
+		if !x.Begin.After(t) {
+			last = append(last, x)
+		}
 		return len(last) < 2
 	})
 	switch {

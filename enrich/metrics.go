@@ -10,6 +10,7 @@ type metrics struct {
 	found, matched, unmatched *prometheus.CounterVec
 	agreement                 *prometheus.CounterVec
 	waiting                   prometheus.Gauge
+	silent                    prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -20,6 +21,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return &metrics{
 		agreement: auto.NewCounterVec(prometheus.CounterOpts{Name: "sidecar_enrich_agreement_total",
 			Help: "Records of which the session was certain, by whether an inferred way would have found the same exchange."}, []string{"way", "agreed"}),
+		silent: auto.NewCounter(prometheus.CounterOpts{Name: "sidecar_enrich_silent_failures_total",
+			Help: "Exchanges of a session that were answered 500 or above and of which no record was found."}),
 		waiting: auto.NewGauge(prometheus.GaugeOpts{Name: "sidecar_enrich_records_waiting",
 			Help: "Records that were found and are not decided yet: found is matched and unmatched and these."}),
 		bytes: auto.NewCounter(prometheus.CounterOpts{Name: "sidecar_enrich_bytes_total",
