@@ -169,7 +169,7 @@ func TestVeryLongEntriesEndTheAnswerEarly(t *testing.T) {
 	w := ask(b, "POST", searchPath, forSession(id))
 	got := decode(t, w.Result())
 	last := got.Hits.Hits[len(got.Hits.Hits)-1]
-	if size := w.Body.Len(); size < 8<<20 || size > 9<<20 || got.Hits.Total.Value != 60 {
+	if size := w.Body.Len(); size < 4<<20 || size > 5<<20 || got.Hits.Total.Value != 60 {
 		t.Errorf("%d bytes, total %d", size, got.Hits.Total.Value)
 	}
 	if want := fmt.Sprintf("%d more entries", 60-len(got.Hits.Hits)+1); !strings.HasPrefix(last.Source.Message, want) {

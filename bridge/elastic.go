@@ -125,25 +125,20 @@ func found(values []jsontext.Value, n int, atLeast bool) *result {
 	return r
 }
 
-// write sends v as JSON. The product's header is what Elastic's clients look for before they read an answer.
+// write sends v as JSON, without another copy of it in memory. The product's header is what Elastic's clients look for before they read an answer.
 func write(w http.ResponseWriter, r *http.Request, status int, v any) {
 	options := []json.Options{jsontext.AllowInvalidUTF8(true)} // a client's own words may be told back to it
 	if r.URL.Query().Has("pretty") {
 		options = append(options, jsontext.WithIndent("  "))
 	}
-	text, err := json.Marshal(v, options...)
-	if err != nil {
-		panic(err) // strings and numbers
-	}
 	h := w.Header()
 	h.Set("X-Elastic-Product", "Elasticsearch")
 	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(text)+1))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		w.Write(append(text, '\n'))
+		json.MarshalWrite(w, v, options...) // fails only where the client has gone
 	}
 }
 

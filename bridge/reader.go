@@ -22,7 +22,7 @@ const (
 	// maxPages bounds the calls that one search may cost. A session with more entries is counted as "at least".
 	maxPages = 10
 	// maxAnswer is the most bytes of hits that are kept for a session; the rest counts as left out.
-	maxAnswer = 8 << 20
+	maxAnswer = 4 << 20
 	// readTime is the longest that a session's entries may take to come.
 	readTime = 20 * time.Second
 

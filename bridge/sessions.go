@@ -9,10 +9,11 @@ import (
 )
 
 const (
-	// fresh is how long an answer is given again.
-	fresh = 15 * time.Second
+	// fresh is how long an answer is given again; one that shows nothing, for which somebody may be waiting, not so long.
+	fresh      = 10 * time.Second
+	freshEmpty = 3 * time.Second
 	// maxCached is the most bytes of hits that are kept to be given again.
-	maxCached = 32 << 20
+	maxCached = 16 << 20
 	// maxReads is how many reads of one source run at a time.
 	maxReads = 8
 	// maxMerged is the most sessions of one read: their filter stays far below Cloud Logging's 20,000 characters.
@@ -179,10 +180,13 @@ func (s *sessions) done(c *call, a *answer, err error) {
 	time.AfterFunc(s.keep(a), func() { s.forget(c) })
 }
 
-// keep says how long an answer holds: one that has not settled must be asked for anew when it can have.
+// keep says how long an answer holds.
 func (s *sessions) keep(a *answer) time.Duration {
-	if left := a.unsettled(s.settle); left > 0 {
-		return min(left, fresh)
+	switch left := a.unsettled(s.settle); {
+	case left > 0:
+		return min(left, freshEmpty)
+	case a.total == 0:
+		return freshEmpty
 	}
 	return fresh
 }

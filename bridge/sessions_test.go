@@ -211,15 +211,29 @@ func TestEqualSearchesShareACall(t *testing.T) {
 			})
 		}
 		all.Wait()
-		time.Sleep(14 * time.Second)
+		time.Sleep(9 * time.Second)
 		searchFor(t, b, id)
 		if got := cloud.called(); got != 1 {
-			t.Errorf("%d calls for equal searches within 15 s", got)
+			t.Errorf("%d calls for equal searches within 10 s", got)
 		}
 		time.Sleep(2 * time.Second)
 		searchFor(t, b, id)
 		if got := cloud.called(); got != 2 {
 			t.Errorf("%d calls in all, want a second one later on", got)
+		}
+	})
+}
+
+func TestNothingIsNotKeptForLong(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		cloud := &fakeCloud{}
+		b := newBridge(t, bridge.Config{Cloud: cloud})
+		id := newSession(anHourAgo(), 1)
+		searchFor(t, b, id)
+		cloud.set(nil, entry(id, "one", id.Start()))
+		time.Sleep(4 * time.Second)
+		if diff := cmp.Diff([]string{"one"}, searchFor(t, b, id).ids()); diff != "" {
+			t.Error(diff)
 		}
 	})
 }
