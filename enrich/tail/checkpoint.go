@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -142,7 +143,17 @@ func (t *Tailer) restore() error {
 	for _, s := range files {
 		t.adopt(s)
 	}
-	return nil
+	return t.sweep()
+}
+
+// sweep removes what writings of the checkpoint have left behind that a crash has ended.
+func (t *Tailer) sweep() error {
+	dir, base := filepath.Split(t.config.Checkpoint)
+	left, err := filepath.Glob(filepath.Join(dir, "."+base+"[0-9]*"))
+	for _, path := range left {
+		os.Remove(path)
+	}
+	return err
 }
 
 func (t *Tailer) adopt(s saved) {
@@ -189,7 +200,7 @@ func keep(path string, p []byte) error {
 	if err := os.Link(path, previous(path)); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
-	return renameio.WriteFile(path, p, 0o600)
+	return renameio.WriteFile(path, p, 0o600, renameio.WithTempDir(filepath.Dir(path)))
 }
 
 // snapshot is the checkpoint as of now.

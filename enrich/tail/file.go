@@ -39,6 +39,7 @@ type info struct {
 	links    uint64
 	regular  bool
 	pipe     bool
+	link     bool
 	dir      bool
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // checkGlob says whether a glob can be used.
@@ -17,26 +18,83 @@ func checkGlob(g string) error {
 	return nil
 }
 
-// A view is one look at some directories: each directory is read once, and each file is asked for once, however many globs
-// and files want to know.
+// A view is one look at some directories: each file is asked for once, however many globs and files want to know, and a
+// directory is read only if it has changed since the last look.
 type view struct {
-	names map[string][]string
-	infos map[string]info
+	dirs  map[string]*listing // as read by this look or an earlier one
+	read  map[string]bool     // the directories that this look has asked for
+	stats map[string]found
 	errs  map[string]error // of directories, but for those that do not exist
 }
 
-func newView() *view {
-	return &view{names: map[string][]string{}, infos: map[string]info{}, errs: map[string]error{}}
+// relist is when a directory is read again although it seems not to have changed: not every file system keeps its time.
+const relist = 30 * time.Second
+
+// A listing is the names in a directory.
+type listing struct {
+	info
+	names []string
+	at    time.Time
+	fresh bool // the directory was changed so shortly before that its time may not show the next change
+}
+
+// A found is what a path leads to.
+type found struct {
+	info
+	link bool // by way of a symbolic link
+}
+
+func newView(dirs map[string]*listing) *view {
+	return &view{dirs: dirs, read: map[string]bool{}, stats: map[string]found{}, errs: map[string]error{}}
 }
 
 // stat tells of the file at path; ok is false where there is none, or none that we may know of.
 func (v *view) stat(path string) (i info, ok bool) {
-	i, ok = v.infos[path]
-	if !ok {
-		i, _ = stat(path)
-		v.infos[path] = i
+	f, known := v.stats[path]
+	if !known {
+		i, err := lstat(path)
+		if err == nil && i.link {
+			f.link = true
+			i, _ = stat(path)
+		}
+		f.info = i
+		v.stats[path] = f
 	}
-	return i, i.ino != 0
+	return f.info, f.ino != 0
+}
+
+// list gives the names in a directory, in no order.
+func (v *view) list(dir string) []string {
+	l := v.dirs[dir]
+	if v.read[dir] {
+		if l == nil {
+			return nil
+		}
+		return l.names
+	}
+	v.read[dir] = true
+	i, ok := v.stat(dir)
+	if ok && l != nil && l.info == i && !l.fresh && time.Since(l.at) < relist {
+		return l.names
+	}
+	delete(v.dirs, dir)
+	names, err := readNames(dir)
+	switch {
+	case err == nil:
+		v.dirs[dir] = &listing{info: i, names: names, at: time.Now(), fresh: time.Since(time.Unix(0, i.modified)) < slack}
+	case !errors.Is(err, fs.ErrNotExist):
+		v.errs[dir] = err
+	}
+	return names
+}
+
+func readNames(dir string) ([]string, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
 }
 
 // files gives the files in a directory that want is true of.
@@ -52,25 +110,6 @@ func (v *view) files(dir string, want func(name string) bool) []entry {
 		}
 	}
 	return found
-}
-
-// list gives the names in a directory, in no order.
-func (v *view) list(dir string) []string {
-	if names, ok := v.names[dir]; ok {
-		return names
-	}
-	d, err := os.Open(dir)
-	if err == nil {
-		v.names[dir], err = d.Readdirnames(-1)
-		d.Close()
-	}
-	if err != nil {
-		v.names[dir] = nil
-		if !errors.Is(err, fs.ErrNotExist) {
-			v.errs[dir] = err
-		}
-	}
-	return v.names[dir]
 }
 
 // expand gives the paths that glob matches, and the directories in which a change could alter that.

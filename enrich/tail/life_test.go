@@ -2,6 +2,7 @@ package tail
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,7 +17,12 @@ import (
 	"go.uber.org/zap/zaptest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		f.Value.Set("1000")
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // TestLife plays the life of log files from testdata/life: one file a case, one action a line. To add a case, add a file.
 //
@@ -45,7 +51,7 @@ func TestLife(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			play(t, string(text))
+			newLife(t).play(t, string(text))
 		})
 	}
 }
@@ -77,8 +83,9 @@ func newLife(t testing.TB) *life {
 	return l
 }
 
-func play(t *testing.T, script string) {
-	l := newLife(t)
+// play plays a script.
+func (l *life) play(t *testing.T, script string) {
+	t.Helper()
 	lines := strings.Split(script, "\n")
 	for i := 0; i < len(lines); i++ {
 		line := lines[i]
@@ -315,7 +322,7 @@ func (l *life) handle(b *Block) error {
 			entry += " [record]"
 		}
 		if !ended {
-			entry += flag(b.Partial, " [partial]") + flag(b.Cut, " [cut]")
+			entry += when(b.Partial, " [partial]") + when(b.Cut, " [cut]")
 		}
 		if first {
 			entry += lost(b)
@@ -326,12 +333,12 @@ func (l *life) handle(b *Block) error {
 		rest = after
 	}
 	if b.Last {
-		l.got = append(l.got, name+" [last]"+flag(len(b.Data) == 0, lost(b)))
+		l.got = append(l.got, name+" [last]"+when(len(b.Data) == 0, lost(b)))
 	}
 	return nil
 }
 
-func flag(is bool, text string) string {
+func when(is bool, text string) string {
 	if is {
 		return text
 	}

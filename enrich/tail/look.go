@@ -2,7 +2,6 @@ package tail
 
 import (
 	"cmp"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,7 +31,7 @@ func (t *Tailer) look(now time.Time) {
 	if t.looked.IsZero() {
 		t.known = looked.UnixNano()
 	}
-	v := newView()
+	v := newView(t.listings)
 	here := map[*File]bool{}
 	var strangers []entry
 	for _, e := range t.match(v) {
@@ -91,7 +90,7 @@ func (t *Tailer) match(v *view) []entry {
 				return
 			}
 			known[i.key] = true
-			e := entry{path: path, real: t.target(path), sure: path == filepath.Clean(g), info: i}
+			e := entry{path: path, real: t.target(v, path), sure: path == filepath.Clean(g), info: i}
 			switch {
 			case i.regular:
 				found = append(found, e)
@@ -114,8 +113,8 @@ func (t *Tailer) visit(dir string) {
 }
 
 // target gives where a symbolic link leads, and watches that directory, since the writing happens there.
-func (t *Tailer) target(path string) string {
-	if i, err := os.Lstat(path); err != nil || i.Mode()&fs.ModeSymlink == 0 {
+func (t *Tailer) target(v *view, path string) string {
+	if !v.stats[path].link {
 		return ""
 	}
 	real, err := filepath.EvalSymlinks(path)
@@ -263,7 +262,7 @@ func (t *Tailer) truncated(f *File, now time.Time) {
 	if f.away.IsZero() {
 		f.away = now
 	}
-	v := newView()
+	v := newView(t.listings)
 	if !t.findCopy(v, f) {
 		t.lose(f, lostTruncated)
 	}

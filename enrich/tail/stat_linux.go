@@ -10,6 +10,9 @@ import (
 // stat tells of the file behind path; symbolic links are followed.
 func stat(path string) (info, error) { return statx(unix.AT_FDCWD, path, 0) }
 
+// lstat is stat of the link itself, where path is a symbolic link.
+func lstat(path string) (info, error) { return statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW) }
+
 // fstat tells of an open file.
 func fstat(f *os.File) (i info, err error) {
 	c, err := f.SyscallConn()
@@ -36,6 +39,7 @@ func statx(dir int, path string, flags int) (info, error) {
 		links:    uint64(s.Nlink),
 		regular:  s.Mode&unix.S_IFMT == unix.S_IFREG,
 		pipe:     s.Mode&unix.S_IFMT == unix.S_IFIFO,
+		link:     s.Mode&unix.S_IFMT == unix.S_IFLNK,
 		dir:      s.Mode&unix.S_IFMT == unix.S_IFDIR,
 	}
 	if s.Mask&unix.STATX_BTIME != 0 {

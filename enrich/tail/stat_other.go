@@ -16,6 +16,14 @@ func stat(path string) (info, error) {
 	return fromInfo(i), nil
 }
 
+func lstat(path string) (info, error) {
+	i, err := os.Lstat(path)
+	if err != nil {
+		return info{}, err
+	}
+	return fromInfo(i), nil
+}
+
 func fstat(f *os.File) (info, error) {
 	i, err := f.Stat()
 	if err != nil {
@@ -33,6 +41,7 @@ func fromInfo(i fs.FileInfo) info {
 		links:    uint64(s.Nlink),
 		regular:  i.Mode().IsRegular(),
 		pipe:     i.Mode()&fs.ModeNamedPipe != 0,
+		link:     i.Mode()&fs.ModeSymlink != 0,
 		dir:      i.IsDir(),
 	}
 }

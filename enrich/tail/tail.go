@@ -83,20 +83,22 @@ type Tailer struct {
 	first   bool // no checkpoint was found: nothing is known of any file
 	started time.Time
 
-	mu     sync.Mutex // guards what follows, and what File says that it guards
-	files  []*File    // oldest first
-	byKey  map[key]*File
-	late   map[key]int64     // files that we were not allowed to read at the first look: how long they were
-	binary map[key]bool      // files that are no logs
-	pipes  []entry           // the pipes of the last look
-	said   map[string]string // problems that are not over, so that each is said once
-	looked time.Time         // when the last look began, by the clock that stamps files
-	known  int64             // what came to be before this is known, or was there before us: nanoseconds since 1970
-	dirs   []string          // directories in which a change may concern us
-	active time.Time         // when something was read last
-	buf    []byte
+	mu       sync.Mutex // guards what follows, and what File says that it guards
+	files    []*File    // oldest first
+	byKey    map[key]*File
+	late     map[key]int64       // files that we were not allowed to read at the first look: how long they were
+	binary   map[key]bool        // files that are no logs
+	pipes    []entry             // the pipes of the last look
+	said     map[string]string   // problems that are not over, so that each is said once
+	looked   time.Time           // when the last look began, by the clock that stamps files
+	known    int64               // what came to be before this is known, or was there before us: nanoseconds since 1970
+	listings map[string]*listing // the directories as the last look read them
+	dirs     []string            // directories in which a change may concern us
+	active   time.Time           // when something was read last
+	buf      []byte
 
 	bell    chan struct{} // something may be there to read
+	tick    chan struct{} // what is written all the time is read again
 	changed chan struct{} // the checkpoint on disk is out of date
 	saving  sync.Mutex    // one writer of the checkpoint at a time
 	saved   []byte
@@ -126,16 +128,17 @@ func New(c Config) (*Tailer, error) {
 		}
 	}
 	t := &Tailer{
-		config:  c,
-		log:     c.Log,
-		metrics: newMetrics(c.Registerer),
-		started: c.wall(),
-		byKey:   map[key]*File{},
-		late:    map[key]int64{},
-		binary:  map[key]bool{},
-		said:    map[string]string{},
-		bell:    make(chan struct{}, 1),
-		changed: make(chan struct{}, 1),
+		config:   c,
+		log:      c.Log,
+		metrics:  newMetrics(c.Registerer),
+		started:  c.wall(),
+		byKey:    map[key]*File{},
+		late:     map[key]int64{},
+		listings: map[string]*listing{},
+		binary:   map[key]bool{},
+		said:     map[string]string{},
+		bell:     make(chan struct{}, 1),
+		changed:  make(chan struct{}, 1),
 	}
 	return t, t.restore()
 }
@@ -176,8 +179,14 @@ func (t *Tailer) follow(parent context.Context, handle func(*Block) error) (err 
 		case busy:
 			continue
 		}
+		var soon <-chan time.Time
+		if t.isActive(time.Now()) {
+			soon = time.After(pace)
+		}
 		select {
 		case <-ctx.Done():
+		case now := <-soon:
+			t.stir(now)
 		case p := <-s.pieces:
 			if err := p.hand(handle); err != nil {
 				return err
@@ -196,6 +205,33 @@ func guard(f func()) (err error) {
 	}()
 	f()
 	return context.Canceled
+}
+
+// isActive says whether something was read a moment ago.
+func (t *Tailer) isActive(now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return now.Sub(t.active) < lively
+}
+
+// stir reads the files again that were written to a moment ago, without waiting to hear of it.
+func (t *Tailer) stir(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range t.files {
+		f.dirty = f.dirty || f.src != nil && now.Sub(f.came) < lively
+	}
+	poke(t.tick)
+}
+
+// wanted says whether there is something to read, something due, or memory to give back.
+func (t *Tailer) wanted(now time.Time) bool {
+	if len(t.waiting(now)) > 0 {
+		return true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.buf != nil && now.Sub(t.active) > time.Second
 }
 
 // round gives every file that may have something one block, so that none starves, and says whether there may be more.

@@ -11,9 +11,11 @@ import (
 )
 
 const (
-	// pace is the shortest time between two readings of a file that is written all the time. What costs is each wake-up,
-	// not the reading.
-	pace = 15 * time.Millisecond
+	// pace is the time between two readings of a file that is written all the time. What costs is each wake-up, not the
+	// reading.
+	pace = 20 * time.Millisecond
+	// lively is how long a file is read at that pace after its last byte; then it is waited for again.
+	lively = 100 * time.Millisecond
 	// poll is how often the directories are looked at although nothing was heard of them.
 	poll = time.Second
 	// pollBusy is the same without inotify, while something is being written.
@@ -41,8 +43,10 @@ func (t *Tailer) watch(ctx context.Context, s *streams) {
 			w.look()
 			s.open(ctx)
 		}
-		t.ring()
 		last = time.Now()
+		if t.wanted(last) {
+			t.ring()
+		}
 		timer.Reset(w.interval())
 		moved = false
 		select {
@@ -57,22 +61,24 @@ func (t *Tailer) watch(ctx context.Context, s *streams) {
 			w.failed(err)
 			moved = true
 		}
-		if !pause(ctx, pace-time.Since(last)) {
-			return
-		}
+		t.pause(ctx, last)
 	}
 }
 
-// pause waits, and says whether ctx is still alive.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
+// pause waits until pace has passed since the last time, so that events gather. While a file is being read at that pace it
+// waits for the reading instead: two that wake at one time cost little more than one.
+func (t *Tailer) pause(ctx context.Context, last time.Time) {
+	wait := pace - time.Since(last)
+	if t.isActive(time.Now()) {
+		wait += pace
+	}
+	if wait <= 0 {
+		return
 	}
 	select {
 	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
+	case <-t.tick:
+	case <-time.After(wait):
 	}
 }
 
