@@ -46,7 +46,7 @@ type info struct {
 // A File is one generation of a log file: it keeps its identity when it is renamed, when a copy replaces it, and across
 // restarts. A file that is truncated, rewritten or created anew is another File. Its methods are safe from any goroutine.
 type File struct {
-	ID     string // made at random when the file was first seen
+	ID     string // made when the file was first seen, of what the file system knows of it
 	Path   string // as the glob matched it; a rotated file keeps the path that it was written under. "-" is standard input
 	Stream bool   // a pipe or standard input: what was handed out cannot be read again, here or after a restart
 
@@ -76,6 +76,7 @@ type File struct {
 	unsure    bool      // it was empty when it was found: once it is not, it may be a copy
 	short     int64     // when a copy that is shorter than ahead has taken its place: where to read on
 	shrunk    bool      // a look saw it become shorter
+	newborn   bool      // it took the place of a generation that was truncated, and the checkpoint does not know
 	ahead     int64     // where the block ends that is being handled
 	dropped   bool      // it is not ours any more
 	verified  int64     // when it was last read as the file that we know, by the clock that stamps files

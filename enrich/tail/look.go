@@ -2,6 +2,10 @@ package tail
 
 import (
 	"cmp"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -257,7 +261,8 @@ func (t *Tailer) truncated(f *File, now time.Time) {
 	if err != nil {
 		i = info{key: f.key}
 	}
-	t.begin(f.Path, entry{path: f.name, real: f.real, info: i}, src, 0).away = f.away
+	g := t.begin(f.Path, entry{path: f.name, real: f.real, info: i}, src, 0)
+	g.away, g.newborn = f.away, true
 	f.key, f.dirty, f.shrunk = key{}, true, false
 	if f.away.IsZero() {
 		f.away = now
@@ -356,9 +361,24 @@ func (t *Tailer) start(e entry) int64 {
 	return 0
 }
 
+// identify gives a generation its ID. It is made of what the file system knows of the file, and for a file that was
+// truncated of the ID before: a life that was killed before its first checkpoint and the one after it give the same name
+// to the same bytes, so that what was made of them is recognised.
+func (t *Tailer) identify(k key) string {
+	seed := fmt.Sprint(k.dev, k.ino, k.born)
+	if before := t.byKey[k]; before != nil {
+		seed = before.ID
+	} else if k.born == 0 { // an inode's number alone is used again
+		return rand.Text()
+	}
+	sum := sha256.Sum256([]byte(seed))
+	return base32.StdEncoding.EncodeToString(sum[:])[:26]
+}
+
 // begin follows a file from an offset on.
 func (t *Tailer) begin(path string, e entry, src *os.File, start int64) *File {
 	f := t.newFile(path)
+	f.ID = t.identify(e.key)
 	f.key, f.name, f.real, f.size, f.modified = e.key, e.path, e.real, e.size, e.modified
 	f.read, f.decided, f.dirty, f.limit = start, start, true, e.size
 	f.swap(src)

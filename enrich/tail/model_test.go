@@ -47,19 +47,20 @@ func TestModel(t *testing.T) {
 // A model is what should be true of the files and of what was read.
 type model struct {
 	*life
-	glob    string
-	banner  string
-	lines   []*written
-	inodes  []*inode // app.log, app.log.1, ...; then those that are deleted
-	deleted []*inode
-	late    *os.File
-	lateIn  *inode
-	half    *written // begun in app.log, not ended
-	want    int      // how many of the next lines to hold
-	log     bytes.Buffer
-	errors  []string
-	time    int64            // of the files, in nanoseconds: every action takes a second
-	born    map[uint64]int64 // when each file was first seen to be there
+	glob       string
+	banner     string
+	lines      []*written
+	inodes     []*inode // app.log, app.log.1, ...; then those that are deleted
+	deleted    []*inode
+	late       *os.File
+	lateIn     *inode
+	half       *written // begun in app.log, not ended
+	want       int      // how many of the next lines to hold
+	log        bytes.Buffer
+	errors     []string
+	checkpoint []byte           // as it was written last
+	time       int64            // of the files, in nanoseconds: every action takes a second
+	born       map[uint64]int64 // when each file was first seen to be there
 }
 
 // A written is a line of a log.
@@ -162,6 +163,7 @@ func (m *model) begin(r *rapid.T) {
 	m.must(r, m.life.start(args))
 	m.pass()
 	m.opened()
+	m.checkpoint = m.tailer.saved
 	m.markSaved()
 }
 
@@ -358,7 +360,16 @@ func (m *model) wait(r *rapid.T) {
 
 func (m *model) save(r *rapid.T) {
 	m.must(r, m.tailer.Checkpoint())
+	m.checkpoint = m.tailer.saved
 	m.markSaved()
+}
+
+// noticeSave follows a checkpoint that the tailer wrote by itself, before it handed out a file's first block.
+func (m *model) noticeSave() {
+	if !bytes.Equal(m.tailer.saved, m.checkpoint) {
+		m.checkpoint = m.tailer.saved
+		m.markSaved()
+	}
 }
 
 // markSaved notes what was decided when the checkpoint was written.
@@ -439,6 +450,7 @@ func (m *model) stop(r *rapid.T) {
 
 // handle compares each line of a block with the model.
 func (m *model) handle(b *Block) error {
+	m.noticeSave()
 	m.check(b)
 	offset := b.Offset
 	for line := range bytes.Lines(b.Data) {

@@ -278,6 +278,7 @@ func (t *Tailer) step(f *File, now time.Time, final bool, handle func(*Block) er
 	}
 	f.ahead = max(f.read, b.next)
 	t.mu.Unlock()
+	t.keepID(f)
 	err = handle(b)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -288,6 +289,18 @@ func (t *Tailer) step(f *File, now time.Time, final bool, handle func(*Block) er
 		t.touch()
 	}
 	return true, err
+}
+
+// keepID writes the checkpoint before the first block of a file that was truncated is handed out: what the file system
+// knows of it does not tell it from the generation before.
+func (t *Tailer) keepID(f *File) {
+	if !f.newborn {
+		return
+	}
+	f.newborn = false
+	if err := t.Checkpoint(); err != nil {
+		t.say("checkpoint", err)
+	}
 }
 
 // finish reads every file to the end that it has now.
