@@ -162,6 +162,26 @@ func TestAHalfDoneChange(t *testing.T) {
 	}
 }
 
+// TestAChangeIsNotedFirst: the process is stopped at the first byte that a change writes into the slots.
+func TestAChangeIsNotedFirst(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "table")
+	table := opened(t, Config{Path: path, Size: minSize})
+	x := exchange(1, "token", epoch)
+	table.Begin(x)
+	if err := unix.Mprotect(table.slots[firstSlot*slotSize:], unix.PROT_READ); err != nil {
+		t.Skipf("the slots do not begin with a page: %v", err)
+	}
+	x.Status = 500
+	table.Update(x)
+	if testutil.ToFloat64(table.metrics.faults) != 1 {
+		t.Fatal("the write went through")
+	}
+	next := opened(t, Config{Path: path, Size: minSize})
+	if got := byID(next, x.ID); len(got) != 1 || got[0].Status != 500 {
+		t.Errorf("afterwards there is %v", got)
+	}
+}
+
 func recovered(t *testing.T, path string, content []byte, id string) []enrich.Exchange {
 	t.Helper()
 	if err := os.WriteFile(path, content, 0o600); err != nil {
@@ -287,7 +307,13 @@ func TestASecondSidecarIsRefused(t *testing.T) {
 		t.Errorf("a second table on one file: %v", err)
 	}
 	table.Close()
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	opened(t, Config{Path: path, Size: minSize})
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("everybody may read the table: %v, %v", info.Mode(), err)
+	}
 }
 
 func TestAForeignFileIsSetAside(t *testing.T) {

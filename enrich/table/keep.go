@@ -215,23 +215,24 @@ func (t *Table) room(slots, nodes int, now int64, except uint32) {
 	for t.nfree < slots || t.index.freeNodes < nodes {
 		if victim := t.staleOne(now); victim != 0 {
 			t.evict(victim, t.metrics.expired)
-		} else if !t.grow(t.nfree < slots, t.index.freeNodes < nodes) {
+		} else if !t.grow(t.nfree < slots) {
 			victim := t.victim(except)
 			t.evict(victim, t.reason(victim, now))
 		}
 	}
 }
 
-// grow makes a fresh slot or node free.
-func (t *Table) grow(slot, node bool) bool {
-	if slot && int(t.grown) == len(t.places) {
+// grow makes a fresh slot free, or else a fresh node.
+func (t *Table) grow(slot bool) bool {
+	if !slot {
+		return t.index.growNodes()
+	}
+	if int(t.grown) == len(t.places) {
 		return false
 	}
-	if slot {
-		t.put(t.grown)
-		t.grown++
-	}
-	return !node || t.index.growNodes()
+	t.put(t.grown)
+	t.grown++
+	return true
 }
 
 // staleOne gives an exchange whose time is over.

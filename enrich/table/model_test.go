@@ -145,37 +145,38 @@ func TestWhoStays(t *testing.T) {
 		m := newModel(slots)
 		var entries, live []*entry
 		t.Repeat(map[string]func(*rapid.T){
-			"begin": func(t *rapid.T) {
-				e := &entry{x: exchange(len(entries), rapid.SampledFrom([]string{"", "", "a", "b"}).Draw(t, "session"), c.now)}
-				e.x.IDs = rapid.SliceOfN(rapid.StringMatching(`[a-d]{1,2}`), 0, 20).Draw(t, "IDs")
-				e.x.Target = strings.Repeat("/é", rapid.IntRange(0, 200).Draw(t, "length"))
-				entries, live = append(entries, e), append(live, e)
-				m.take(e, c.now)
-				m.move(e, open)
-				table.Begin(e.x)
+			"some begin": func(t *rapid.T) {
+				for range rapid.IntRange(1, 12).Draw(t, "how many") {
+					e := &entry{x: exchange(len(entries), rapid.SampledFrom([]string{"", "", "a", "b"}).Draw(t, "session"), c.now)}
+					e.x.IDs = rapid.SliceOfN(rapid.StringMatching(`[a-d]{1,2}`), 0, 6).Draw(t, "IDs")
+					e.x.Target = strings.Repeat("/é", rapid.SampledFrom([]int{0, 0, 9, 200}).Draw(t, "length"))
+					entries, live = append(entries, e), append(live, e)
+					m.take(e, c.now)
+					m.move(e, open)
+					table.Begin(e.x)
+				}
 			},
 			"update": func(t *rapid.T) {
 				if len(live) == 0 {
 					t.Skip("none is open")
 				}
 				e := rapid.SampledFrom(live).Draw(t, "which")
-				e.x.IDs = append(e.x.IDs, rapid.StringMatching(`[a-d]{1,2}`).Draw(t, "ID"))
+				e.x.IDs = append(e.x.IDs, rapid.SliceOfN(rapid.StringMatching(`[a-d]{1,40}`), 0, 6).Draw(t, "more IDs")...)
 				e.x.Upstream = netip.MustParseAddrPort("127.0.0.1:40001")
 				if e.list == open {
 					m.take(e, e.x.Begin)
 				}
 				table.Update(e.x)
 			},
-			"end": func(t *rapid.T) {
-				if len(live) == 0 {
-					t.Skip("none is open")
+			"some end": func(t *rapid.T) {
+				for range min(len(live), rapid.IntRange(1, 12).Draw(t, "how many")) {
+					i := rapid.IntRange(0, len(live)-1).Draw(t, "which")
+					e := live[i]
+					live = slices.Delete(live, i, i+1)
+					e.x.Status, e.x.End = rapid.SampledFrom([]int{200, 200, 404, 500}).Draw(t, "status"), c.now
+					m.end(e)
+					table.End(e.x)
 				}
-				i := rapid.IntRange(0, len(live)-1).Draw(t, "which")
-				e := live[i]
-				live = slices.Delete(live, i, i+1)
-				e.x.Status, e.x.End = rapid.SampledFrom([]int{200, 404, 500}).Draw(t, "status"), c.now
-				m.end(e)
-				table.End(e.x)
 			},
 			"time passes": func(t *rapid.T) {
 				c.pass(time.Duration(rapid.IntRange(1, 400).Draw(t, "seconds")) * time.Second)

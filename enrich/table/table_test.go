@@ -324,6 +324,23 @@ func TestLateCalls(t *testing.T) {
 	}
 }
 
+// TestAnExchangeDoesNotEvictItself, though it is the oldest, all are open, and it needs more room.
+func TestAnExchangeDoesNotEvictItself(t *testing.T) {
+	table := opened(t, Config{Size: minSize})
+	x := exchange(0, "token", time.Now())
+	table.Begin(x)
+	for n := 1; table.nfree > 0 || int(table.grown) < len(table.places); n++ {
+		table.Begin(exchange(n, "", time.Now()))
+	}
+	for n := range maxIDs - 1 {
+		x.IDs = append(x.IDs, fmt.Sprintf("%0100d", n))
+	}
+	table.Update(x)
+	if got := byID(table, x.IDs[1]); len(got) != 1 || len(got[0].IDs) < 8 {
+		t.Errorf("found %v", got)
+	}
+}
+
 // TestASearchMissesNothingThatStays: exchanges come and go while a search for an ID that all share is under way.
 func TestASearchMissesNothingThatStays(t *testing.T) {
 	c := &clock{epoch}
@@ -337,8 +354,8 @@ func TestASearchMissesNothingThatStays(t *testing.T) {
 	}
 	given := map[string]int{}
 	table.ByID("MAIN", func(x enrich.Exchange) bool {
-		if given[x.ID]++; len(given) < 100 {
-			flood(table, c, 1000*len(given), 40, "")
+		if given[x.ID]++; len(given) == 1 || len(given) == 50 { // among those that go is the one that the search is at
+			flood(table, c, 1000*len(given), 2*len(table.places), "")
 		}
 		return true
 	})
