@@ -162,13 +162,21 @@ func (f *File) mayBeAt(e entry) bool {
 // isRathers says whether another file of ours knows more of content than f does: where logs have a common banner, the one
 // that knows most is the one.
 func (t *Tailer) isRathers(f *File, content io.ReaderAt, size int64) bool {
-	known := f.marks.within(size)
+	known := f.knows(content, size)
 	return slices.ContainsFunc(t.files, func(g *File) bool {
-		if g == f || g.gone || g.unsure {
+		if g == f || g.gone || g.unsure || !g.resembles(content, size) {
 			return false
 		}
-		return (g.src != nil && g.isIntact() || g.marks.within(size) > known) && g.resembles(content, size)
+		return g.src != nil && g.isIntact() || g.knows(content, size) > known
 	})
+}
+
+// knows gives how much of content f knows that resembles it.
+func (f *File) knows(content io.ReaderAt, size int64) int64 {
+	if exact, _ := f.ends(content, size); exact {
+		return size
+	}
+	return f.marks.within(size)
 }
 
 // moveTo lets f go on in another file that has its content.

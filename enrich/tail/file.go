@@ -76,7 +76,7 @@ type File struct {
 	unsure    bool      // it was empty when it was found: once it is not, it may be a copy
 	short     int64     // when a copy that is shorter than ahead has taken its place: where to read on
 	shrunk    bool      // a look saw it become shorter
-	newborn   bool      // it took the place of a generation that was truncated, and the checkpoint does not know
+	newborn   bool      // the checkpoint does not know it
 	ahead     int64     // where the block ends that is being handled
 	dropped   bool      // it is not ours any more
 	verified  int64     // when it was last read as the file that we know, by the clock that stamps files

@@ -261,8 +261,7 @@ func (t *Tailer) truncated(f *File, now time.Time) {
 	if err != nil {
 		i = info{key: f.key}
 	}
-	g := t.begin(f.Path, entry{path: f.name, real: f.real, info: i}, src, 0)
-	g.away, g.newborn = f.away, true
+	t.begin(f.Path, entry{path: f.name, real: f.real, info: i}, src, 0).away = f.away
 	f.key, f.dirty, f.shrunk = key{}, true, false
 	if f.away.IsZero() {
 		f.away = now
@@ -378,7 +377,7 @@ func (t *Tailer) identify(k key) string {
 // begin follows a file from an offset on.
 func (t *Tailer) begin(path string, e entry, src *os.File, start int64) *File {
 	f := t.newFile(path)
-	f.ID = t.identify(e.key)
+	f.ID, f.newborn = t.identify(e.key), true
 	f.key, f.name, f.real, f.size, f.modified = e.key, e.path, e.real, e.size, e.modified
 	f.read, f.decided, f.dirty, f.limit = start, start, true, e.size
 	f.swap(src)

@@ -291,8 +291,8 @@ func (t *Tailer) step(f *File, now time.Time, final bool, handle func(*Block) er
 	return true, err
 }
 
-// keepID writes the checkpoint before the first block of a file that was truncated is handed out: what the file system
-// knows of it does not tell it from the generation before.
+// keepID writes the checkpoint before the first block of a file is handed out: a life that is killed leaves word of every
+// file that something was made of. It costs a write for each new file.
 func (t *Tailer) keepID(f *File) {
 	if !f.newborn {
 		return
