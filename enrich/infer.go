@@ -102,7 +102,6 @@ var ways = []struct {
 }{
 	{byPath, (*Joiner).onPath},
 	{byKind, (*Joiner).failing},
-	{byKind, (*Joiner).alone},
 }
 
 // onPath gives the one exchange that is of the request the record names. Of several, the one that failed as errors of
@@ -143,19 +142,6 @@ func (j *Joiner) failing(c *candidate) *Exchange {
 		}
 	}
 	return nil
-}
-
-// alone gives the only exchange that was open, where errors of this kind come from requests alone; or the only one of the
-// route that they come from.
-func (j *Joiner) alone(c *candidate) *Exchange {
-	if !j.evidence.trusts(c, present) {
-		return nil
-	}
-	if len(c.observed.open) == 1 {
-		return c.observed.open[0]
-	}
-	route := j.evidence.route(c)
-	return only(c.observed.open, func(x *Exchange) bool { return route != "" && routeOf(x) == route })
 }
 
 // only gives the exchange that fits, if no other does.

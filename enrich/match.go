@@ -32,8 +32,8 @@ const (
 	byPath         = "path"
 	byKind         = "kind"
 	byTheExchange  = "exchange"
-	readLate       = 50 * time.Millisecond // how much the moment may be off at which bytes were read
-	maxSharers     = 64                    // exchanges of one ID that are looked at; what more share is no ID
+	readLate       = time.Second // how much the moment may be off at which bytes were read
+	maxSharers     = 64          // exchanges of one ID that are looked at; what more share is no ID
 	connectionSlip = 5 * time.Millisecond
 )
 
@@ -99,7 +99,7 @@ func (j *Joiner) byWord(s *source, r *record.Record, word string) match {
 	switch {
 	case clash:
 		return none(ambiguous)
-	case x == nil || s.stood(word, earliest(holders)):
+	case x == nil || s.stood(word, earliest(holders).Add(-readLate)):
 		return none(noID)
 	case by == "":
 		by = wayOf(word, x)
