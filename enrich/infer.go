@@ -59,6 +59,10 @@ func (j *Joiner) refresh(o *observation) {
 // infer looks for the one exchange that evidence speaks for. It never guesses between two.
 func (j *Joiner) infer(c *candidate, now time.Time) match {
 	o := c.observed
+	// What an answer's head or body gives away is known only after the record was written.
+	if m := j.byWords(c.source, c.finding.Record); m.exchange != nil || m.reason == ambiguous {
+		return m
+	}
 	if !o.looked {
 		o.looked = true
 		if m := j.byOtherLines(c); m.exchange != nil {

@@ -26,6 +26,8 @@ type world struct {
 	files   map[string]*tail.File
 	joiner  *Joiner
 	written []written
+
+	answered map[string][]string // the IDs that an exchange's answer gives away with its head
 }
 
 // written is what one write brought to a file.
@@ -43,6 +45,8 @@ func (w *world) seen(yield func(Exchange) bool) {
 		x.Ref = uint64(i + 1)
 		if x.Head.IsZero() || x.Head.After(w.now) {
 			x.Head, x.Status = time.Time{}, 0
+		} else {
+			x.IDs = append(slices.Clone(x.IDs), w.answered[x.ID]...)
 		}
 		if x.End.After(w.now) {
 			x.End = time.Time{}
