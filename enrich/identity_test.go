@@ -104,7 +104,7 @@ func TestTheNextOnAConnectionIsNotBlamed(t *testing.T) {
 // TestAnAnswerMayGiveTheIDAway: the app logs its own ID first, and answers with it in a header then.
 func TestAnAnswerMayGiveTheIDAway(t *testing.T) {
 	begin := time.Unix(1795472914, 0)
-	x := Exchange{ID: idA, Session: "session-a", Method: "GET", Target: "/x", Begin: begin, Head: begin.Add(300 * time.Millisecond), End: begin.Add(310 * time.Millisecond), Status: 200}
+	x := Exchange{ID: idA, Session: "session-a", Method: "GET", Target: "/x", Begin: begin, Head: begin.Add(900 * time.Millisecond), End: begin.Add(910 * time.Millisecond), Status: 200}
 	own := "4bf92f3577b34da6a3ce929d0e0e4736"
 	w := &world{all: []Exchange{x}, answered: map[string][]string{idA: {own}}, written: []written{{"app.log", begin.Add(100 * time.Millisecond),
 		"2026-11-23 22:28:34,100 ERROR [" + own + "] Payment - refused\n"}}}
