@@ -4,7 +4,6 @@ package bridge
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -130,10 +129,9 @@ func (b *Bridge) search(w http.ResponseWriter, r *http.Request, k *key) {
 		o, err = b.answer(r.Context(), q, k)
 	}
 	took := time.Since(begin)
-	var f *failure
-	if errors.As(err, &f) {
-		o = outcome{name: failureName(f)}
-		b.fail(w, r, q, f)
+	if err != nil {
+		o = outcome{name: failureName(err)}
+		b.fail(w, r, q, err)
 	} else {
 		o.result.Took = took.Milliseconds()
 		write(w, r, http.StatusOK, o.result)
@@ -189,8 +187,8 @@ func unsettled(left time.Duration) *failure {
 			left.Round(time.Second).String()}
 }
 
-func failureName(f *failure) string {
-	switch {
+func failureName(err error) string {
+	switch f := failureOf(err); {
 	case f.status == http.StatusTooManyRequests:
 		return "quota"
 	case f.status < http.StatusInternalServerError:
@@ -200,12 +198,12 @@ func failureName(f *failure) string {
 }
 
 // fail answers with an error, but never one that ends OpenReplay's server.
-func (b *Bridge) fail(w http.ResponseWriter, r *http.Request, q search, f *failure) {
+func (b *Bridge) fail(w http.ResponseWriter, r *http.Request, q search, err error) {
 	if q.session != 0 && endsByErrors(r.UserAgent()) {
-		write(w, r, http.StatusOK, failed(f))
+		write(w, r, http.StatusOK, failed(failureOf(err)))
 		return
 	}
-	writeFailure(w, r, f)
+	writeFailure(w, r, failureOf(err))
 }
 
 // endsByErrors knows OpenReplay 1.21: its process exits where Elasticsearch answers with an error

@@ -157,6 +157,21 @@ func TestWhichThousand(t *testing.T) {
 	}
 }
 
+// The same answer is given again, cut to what each search asks for.
+func TestAShortAnswerDoesNotSpoilALongOne(t *testing.T) {
+	cloud := startStandIn(t)
+	b := newBridge(t, bridge.Config{Cloud: cloud.cloud})
+	id := newSession(anHourAgo(), 1)
+	cloud.write(t, theLog, numbered(id, 4)...)
+	short := decode(t, ask(b, "POST", searchPath, strings.Replace(forSession(id), "1000", "2", 1)).Result())
+	if diff := cmp.Diff([]string{"e-000000", "left-out"}, short.ids()); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"e-000000", "e-000001", "e-000002", "e-000003"}, searchFor(t, b, id).ids()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // One answer is bounded in bytes too: 1,000 entries of 200 KB would be 200 MB.
 func TestVeryLongEntriesEndTheAnswerEarly(t *testing.T) {
 	cloud := startStandIn(t)

@@ -142,11 +142,16 @@ func write(w http.ResponseWriter, r *http.Request, status int, v any) {
 	}
 }
 
-func writeFailure(w http.ResponseWriter, r *http.Request, err error) {
+// failureOf says of an error that has no words for the outside only that there was one.
+func failureOf(err error) *failure {
 	var f *failure
-	if !errors.As(err, &f) {
-		f = &failure{status: http.StatusInternalServerError, kind: "exception", reason: "the bridge failed; its log says why"}
+	if errors.As(err, &f) {
+		return f
 	}
+	return &failure{status: http.StatusInternalServerError, kind: "exception", reason: "the bridge failed"}
+}
+
+func writeFailure(w http.ResponseWriter, r *http.Request, f *failure) {
 	if f.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "ApiKey")
 	}

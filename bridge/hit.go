@@ -117,13 +117,16 @@ func level(s ltype.LogSeverity) string {
 // leftOut is the last line of an answer that has not all entries. It stands at the last shown entry's time, because the
 // panel goes through an answer in the order of time.
 func leftOut(n int, atLeast bool, id session.ID, at time.Time) hit {
-	count := fmt.Sprint(n)
-	if atLeast {
+	count := fmt.Sprint(n, " more")
+	switch {
+	case atLeast && n == 0:
+		count = "More"
+	case atLeast:
 		count = "At least " + count
 	}
 	return encode(at, document{ID: "left-out", Source: source{
 		Level: []string{"warning"},
-		Message: marked(fmt.Sprintf("%s more entries of this session are not shown, all later than these. Cloud Logging has them: labels.%q=%q",
+		Message: marked(fmt.Sprintf("%s entries of this session are not shown, all later than these. Cloud Logging has them: labels.%q=%q",
 			count, labelID, id.String()), id),
 	}})
 }

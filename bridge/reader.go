@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -21,8 +22,6 @@ const (
 	pageSize = 1000
 	// maxPages bounds the calls that one search may cost. A session with more entries is counted as "at least".
 	maxPages = 10
-	// maxAnswer is the most bytes of hits that are kept for a session; the rest counts as left out.
-	maxAnswer = 4 << 20
 	// readTime is the longest that a session's entries may take to come.
 	readTime = 20 * time.Second
 
@@ -38,57 +37,6 @@ type Cloud interface {
 	List(ctx context.Context, request *loggingpb.ListLogEntriesRequest) (*loggingpb.ListLogEntriesResponse, error)
 }
 
-// An answer is what Cloud Logging had of one session at one moment.
-type answer struct {
-	hits    []hit // those with the oldest timestamps, at most maxHits, in the order of their own time
-	bytes   int
-	full    bool // whether entries were left out
-	total   int
-	atLeast bool      // total is not all
-	newest  time.Time // of the last one; zero where there is none
-	read    time.Time
-}
-
-// add takes the entries in the order of their timestamps, so that what is left out is always later than what is kept.
-func (a *answer) add(e *loggingpb.LogEntry, id session.ID) {
-	a.total++
-	a.date(e)
-	if a.full = a.full || len(a.hits) == maxHits || a.bytes > maxAnswer; a.full {
-		return
-	}
-	h := newHit(e, id)
-	a.hits = append(a.hits, h)
-	a.bytes += len(h.json)
-}
-
-func (a *answer) date(e *loggingpb.LogEntry) {
-	if at := dated(e); at.After(a.newest) {
-		a.newest = at
-	}
-}
-
-// unsettled is how long the session must stay without another entry until it counts as over; 0: it does.
-func (a *answer) unsettled(settle time.Duration) time.Duration {
-	if a.total == 0 || settle == 0 {
-		return 0
-	}
-	return max(a.newest.Add(settle).Sub(a.read), 0)
-}
-
-// first gives at most n hits; where there are more entries, the last one says how many.
-func (a *answer) first(n int, id session.ID) (shown []hit, out int) {
-	n = min(n, maxHits)
-	if !a.full && len(a.hits) <= n {
-		return a.hits, 0
-	}
-	if n < 2 { // no room to say it; total does
-		return a.hits[:min(n, len(a.hits))], a.total - n
-	}
-	shown = a.hits[:min(n-1, len(a.hits))]
-	out = a.total - len(shown)
-	return append(slices.Clip(shown), leftOut(out, a.atLeast, id, shown[len(shown)-1].at)), out
-}
-
 // A reader asks Cloud Logging.
 type reader struct {
 	cloud   Cloud
@@ -100,20 +48,57 @@ type reader struct {
 func (r *reader) read(ctx context.Context, g *guard, source Source, ids []session.ID) (map[session.ID]*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
+	if len(ids) == 1 {
+		a, err := r.one(ctx, g, source, ids[0])
+		return map[session.ID]*answer{ids[0]: a}, err
+	}
+	return r.several(ctx, g, source, ids)
+}
+
+// one reads a session. Where there is more than a page, it looks first how old the last entry is, which must be known, and
+// then counts the others as far as the quota allows.
+func (r *reader) one(ctx context.Context, g *guard, source Source, id session.ID) (*answer, error) {
+	a := &answer{read: time.Now()}
+	req := request(source, []session.ID{id})
+	use := r.sorted(map[session.ID]*answer{id: a})
+	more, err := r.pages(ctx, g, req, 1, use)
+	if more {
+		if err = r.last(ctx, g, source, id, a); err == nil {
+			a.atLeast, err = r.pages(ctx, g, req, maxPages-1, use)
+		}
+	}
+	if err == nil && a.atLeast && a.total == 0 { // Cloud Logging may answer "nothing yet, go on"
+		err = &failure{status: http.StatusInternalServerError, kind: "exception",
+			reason: "Cloud Logging has found nothing so far and is not through; ask again"}
+	}
+	a.full = a.full || a.atLeast
+	a.order()
+	return a, err
+}
+
+// last finds out how old the session's last entry is.
+func (r *reader) last(ctx context.Context, g *guard, source Source, id session.ID, a *answer) error {
+	if err := g.wait(ctx); err != nil {
+		return err
+	}
+	req := request(source, []session.ID{id})
+	req.OrderBy, req.PageSize = "timestamp desc", 1
+	page, err := r.list(ctx, g, req)
+	for _, e := range page.GetEntries() {
+		a.date(e)
+	}
+	return err
+}
+
+// several reads sessions with one filter.
+func (r *reader) several(ctx context.Context, g *guard, source Source, ids []session.ID) (map[session.ID]*answer, error) {
 	answers := map[session.ID]*answer{}
-	byLabel := map[string]session.ID{}
 	for _, id := range ids {
 		answers[id] = &answer{read: time.Now()}
-		byLabel[id.String()] = id
 	}
-	more, err := r.pages(ctx, g, request(source, ids), func(e *loggingpb.LogEntry) {
-		// The filter is trusted to find, not to keep users apart.
-		if id, ours := byLabel[e.GetLabels()[labelID]]; ours {
-			answers[id].add(e, id)
-		}
-	})
-	if err == nil && more {
-		return r.long(ctx, g, source, ids, answers)
+	more, err := r.pages(ctx, g, request(source, ids), maxPages, r.sorted(answers))
+	if more && err == nil {
+		return r.apart(ctx, g, source, answers)
 	}
 	for _, a := range answers {
 		a.order()
@@ -121,57 +106,43 @@ func (r *reader) read(ctx context.Context, g *guard, source Source, ids []sessio
 	return answers, err
 }
 
-// long deals with what maxPages did not exhaust. Several sessions are asked for one by one, so that a very long one hides
-// nothing of the others; of a single one it is still to be known how old its last entry is.
-func (r *reader) long(ctx context.Context, g *guard, source Source, ids []session.ID, answers map[session.ID]*answer) (map[session.ID]*answer, error) {
-	if len(ids) > 1 {
-		return r.each(ctx, g, source, ids)
+// sorted puts entries where they belong. The filter is trusted to find them, not to keep users apart.
+func (r *reader) sorted(answers map[session.ID]*answer) func(*loggingpb.LogEntry) {
+	byLabel := map[string]session.ID{}
+	for id := range answers {
+		byLabel[id.String()] = id
 	}
-	a := answers[ids[0]]
-	if a.total == 0 { // Cloud Logging may answer "nothing yet, go on"
-		return nil, &failure{status: http.StatusInternalServerError, kind: "exception",
-			reason: fmt.Sprintf("Cloud Logging has found nothing in %d calls and is not through; ask again", maxPages)}
+	return func(e *loggingpb.LogEntry) {
+		if id, ours := byLabel[e.GetLabels()[labelID]]; ours {
+			answers[id].add(e, id)
+		}
 	}
-	a.atLeast, a.full = true, true
-	a.order()
-	last := request(source, ids)
-	last.OrderBy, last.PageSize = "timestamp desc", 1
-	if err := g.wait(ctx); err != nil {
-		return nil, err
-	}
-	page, err := r.list(ctx, g, last)
-	for _, e := range page.GetEntries() {
-		a.date(e)
-	}
-	return answers, err
 }
 
-func (r *reader) each(ctx context.Context, g *guard, source Source, ids []session.ID) (map[session.ID]*answer, error) {
+// apart reads anew what several sessions have together more of than was read: the one with most entries alone, so that it
+// hides nothing of the others.
+func (r *reader) apart(ctx context.Context, g *guard, source Source, answers map[session.ID]*answer) (map[session.ID]*answer, error) {
+	ids := slices.SortedFunc(maps.Keys(answers), func(a, b session.ID) int { return answers[b].total - answers[a].total })
 	all := map[session.ID]*answer{}
-	for _, id := range ids {
+	for _, some := range [][]session.ID{ids[:1], ids[1:]} {
 		if err := g.wait(ctx); err != nil {
 			return nil, err
 		}
-		one, err := r.read(ctx, g, source, []session.ID{id})
+		read, err := r.read(ctx, g, source, some)
 		if err != nil {
 			return nil, err
 		}
-		all[id] = one[id]
+		maps.Copy(all, read)
 	}
 	return all, nil
 }
 
-// order sorts by the records' own times: the panel takes an answer to be in that order.
-func (a *answer) order() {
-	slices.SortStableFunc(a.hits, func(x, y hit) int { return x.at.Compare(y.at) })
-}
-
-// pages hands on the entries of at most maxPages pages, and says whether there are more. Where the quota ends after the
-// first page, what came counts: the answer will say "at least".
-func (r *reader) pages(ctx context.Context, g *guard, req *loggingpb.ListLogEntriesRequest, use func(*loggingpb.LogEntry)) (more bool, err error) {
-	for n := range maxPages {
-		if n > 0 && g.wait(ctx) != nil {
-			return true, ctx.Err()
+// pages hands on the entries of at most n pages, and says whether there are more. Where the quota ends after the first
+// page, what came counts.
+func (r *reader) pages(ctx context.Context, g *guard, req *loggingpb.ListLogEntriesRequest, n int, use func(*loggingpb.LogEntry)) (more bool, err error) {
+	for range n {
+		if req.PageToken != "" && g.wait(ctx) != nil {
+			break
 		}
 		page, err := r.list(ctx, g, req)
 		if err != nil {
