@@ -238,11 +238,8 @@ func (t *Tailer) save(ctx context.Context) {
 			return
 		case <-t.changed:
 		}
-		if err := t.Checkpoint(); err != nil {
-			t.complain(err)
+		if !t.trySave() {
 			t.touch()
-		} else {
-			t.recovered()
 		}
 		select {
 		case <-ctx.Done():
@@ -252,14 +249,15 @@ func (t *Tailer) save(ctx context.Context) {
 	}
 }
 
-func (t *Tailer) complain(err error) {
+// trySave writes the checkpoint, and says where it cannot be written.
+func (t *Tailer) trySave() (ok bool) {
+	err := t.Checkpoint()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.say("checkpoint", err)
-}
-
-func (t *Tailer) recovered() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.over("checkpoint")
+	if err != nil {
+		t.say(t.config.Checkpoint, err)
+		return false
+	}
+	t.over(t.config.Checkpoint)
+	return true
 }

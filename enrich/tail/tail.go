@@ -16,7 +16,6 @@ package tail
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -146,17 +145,17 @@ func New(c Config) (*Tailer, error) {
 // Run reads until ctx is done, and hands each block to handle: one at a time, from the goroutine that called Run. A block
 // is decided once handle has returned nil, except for what it holds. While handle waits nothing is read, so that the
 // pressure ends at the files; rotations are noticed all the same. When ctx is done the files are read once more to the
-// end that they have then, and the checkpoint is written. An error of handle ends Run and is returned as it is.
+// end that they have then, and the checkpoint is written; where that fails it is counted and said, and does not fail Run.
+// An error of handle ends Run and is returned as it is.
 func (t *Tailer) Run(ctx context.Context, handle func(*Block) error) error {
 	t.look(time.Now())
-	if err := t.Checkpoint(); err != nil {
-		t.say("checkpoint", err)
-	}
+	t.trySave()
 	err := t.follow(ctx, handle)
 	if err == nil {
 		err = t.finish(time.Now(), handle)
 	}
-	return errors.Join(err, t.Checkpoint())
+	t.trySave()
+	return err
 }
 
 // follow reads until ctx is done.
@@ -376,13 +375,13 @@ func (t *Tailer) say(about string, err error) {
 		return
 	}
 	t.said[about] = text
-	t.log.Warn("a log cannot be followed for now; it is tried again every second", zap.String("path", about), zap.Error(err))
+	t.log.Warn("this cannot be used for now; it is tried again every second", zap.String("path", about), zap.Error(err))
 }
 
 // over says that a problem is gone.
 func (t *Tailer) over(about string) {
 	if _, ok := t.said[about]; ok {
 		delete(t.said, about)
-		t.log.Info("a log can be followed again", zap.String("path", about))
+		t.log.Info("this can be used again", zap.String("path", about))
 	}
 }
