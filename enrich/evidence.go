@@ -55,8 +55,6 @@ type kind struct {
 	n, nobody int
 	shown     [nsigns]int
 	weight    [nsigns]float64 // how improbable it is, in nats, that chance showed it
-	route     string
-	routes    int // exchanges of that route in a row; -1 where there is more than one
 }
 
 const (
@@ -101,9 +99,6 @@ func (e *evidence) learn(c *candidate, certain *Exchange, seen Exchanges) {
 		for s := range nsigns {
 			e.count(k, s, o, certain)
 		}
-	}
-	if certain != nil {
-		e.learnRoute(c, certain)
 	}
 }
 
@@ -191,26 +186,6 @@ func (e *evidence) leans(c *candidate, s sign) bool {
 // always says that the sign was there each time. What ever came when nobody was there is a background job's.
 func (k *kind) always(s sign) bool {
 	return k.n-k.shown[s] <= k.n/100 && k.nobody <= k.n/100
-}
-
-func (e *evidence) learnRoute(c *candidate, x *Exchange) {
-	k := e.kind(c.kinds()[0])
-	switch route := routeOf(x); {
-	case k.routes == 0:
-		k.route, k.routes = route, 1
-	case k.route == route && k.routes > 0:
-		k.routes++
-	default:
-		k.routes = -1
-	}
-}
-
-// route gives the route that all records of the kind came from that are matched.
-func (e *evidence) route(c *candidate) string {
-	if k := e.kind(c.kinds()[0]); k.routes >= 4 {
-		return k.route
-	}
-	return ""
 }
 
 const ofThreads = "\x02"

@@ -36,3 +36,6 @@ type Exchange struct {
 	// Ref is for the one who keeps the exchange: Begin sets it, later calls bring it back.
 	Ref uint64
 }
+
+// HasSession says whether it is known whose exchange this is, by the token or by the session's number alone.
+func (x *Exchange) HasSession() bool { return x.Session != "" || x.SessionID != 0 }

@@ -83,7 +83,7 @@ func (j *Joiner) infer(c *candidate, now time.Time) match {
 		j.evidence.learn(c, nil, j.config.Exchanges)
 	}
 	for _, way := range ways {
-		if c.source.ways.off(way.name) {
+		if c.source.ways.off(way.name) || !j.config.Infer.allows(way.name) {
 			continue
 		}
 		if x := way.find(j, c); x != nil {
@@ -166,18 +166,6 @@ func first(list []*Exchange) *Exchange {
 		return list[0]
 	}
 	return nil
-}
-
-// routeOf is an exchange's method and path, with all that looks like the number of something left out.
-func routeOf(x *Exchange) string {
-	path, _, _ := strings.Cut(x.Target, "?")
-	parts := strings.Split(path, "/")
-	for i, part := range parts {
-		if strings.ContainsAny(part, "0123456789") {
-			parts[i] = "*"
-		}
-	}
-	return x.Method + " " + strings.Join(parts, "/")
 }
 
 // A tally counts how often inferred ways agreed with exact matches in one file.

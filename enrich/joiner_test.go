@@ -74,7 +74,7 @@ func contains(list []string, s string) bool {
 
 func exchange(id, session string) Exchange {
 	now := time.Now()
-	return Exchange{ID: id, Session: session, Method: "GET", Target: "/x", Begin: now.Add(-time.Second), End: now, Status: 500}
+	return Exchange{ID: id, Session: session, Method: "GET", Target: "/x", Begin: now.Add(-time.Minute), End: now.Add(-time.Second), Status: 500}
 }
 
 // join reads a log with a real tailer and gives what was found in it, as "session: first line".

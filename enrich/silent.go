@@ -66,7 +66,7 @@ func (j *Joiner) searchSilent(ctx context.Context, now time.Time, all bool) erro
 	}
 	var failed []*Exchange
 	j.config.Exchanges.During(s.from, to, func(x Exchange) bool {
-		if x.Status >= 500 && x.Session != "" && x.End.After(s.from) && !x.End.After(to) {
+		if x.Status >= 500 && x.HasSession() && x.End.After(s.from) && !x.End.After(to) {
 			failed = append(failed, &x)
 		}
 		return true

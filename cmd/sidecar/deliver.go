@@ -105,8 +105,9 @@ func (d *delivery) once() error {
 	out, closeOut := d.newForwarder(books, logs, reg)
 	defer closeOut()
 	join := enrich.New(enrich.Config{Exchanges: d.table, MinSeverity: d.config.MinSeverity,
-		Unmatched: d.config.Forward == "errors", Ignore: d.config.Ignore, SilentFailures: true,
-		Out: out.Put, Log: d.log, Registerer: reg})
+		Unmatched: d.config.Forward == "errors", Ignore: d.config.Ignore, SilentFailures: d.config.SilentFailures,
+		Infer: inferFrom(d.config.Infer),
+		Out:   out.Put, Log: d.log, Registerer: reg})
 
 	soft, stopReading := context.WithCancel(d.soft)
 	defer stopReading()
@@ -196,6 +197,10 @@ func guard(part string, f func() error) (err error) {
 
 func tailFrom(from string) tail.From {
 	return map[string]tail.From{"auto": tail.Auto, "beginning": tail.Beginning, "end": tail.End}[from]
+}
+
+func inferFrom(infer string) enrich.Infer {
+	return map[string]enrich.Infer{"path": enrich.InferPath, "kind": enrich.InferKind, "nothing": enrich.InferNothing}[infer]
 }
 
 func (d *delivery) checkpointPath() string { return filepath.Join(d.config.State, "checkpoint") }

@@ -31,7 +31,8 @@ type config struct {
 	LocalOnly         []string
 	Logs              []string
 	From              string
-	Forward           string
+	Forward, Infer    string
+	SilentFailures    bool
 	MinSeverity       record.Severity
 	Ignore            []*regexp.Regexp
 	State             string
@@ -84,7 +85,7 @@ func newConfig() *config {
 		Listen: ":8080", App: "http://127.0.0.1:8081",
 		SessionHeaders: []string{"X-OpenReplay-SessionToken"}, RequestIDHeader: "X-Request-ID",
 		LocalOnly: proxy.LocalOnlyPaths(),
-		From:      "auto", Forward: "matched", MinSeverity: record.Error,
+		From:      "auto", Forward: "matched", Infer: "path", SilentFailures: true, MinSeverity: record.Error,
 		State: "/var/lib/openreplay-sidecar", TableSize: 16 << 20,
 		Health: ":9094", Admin: "127.0.0.1:9095",
 		Sink: "cloud-logging", LogName: "openreplay-errors", Pace: 50, Timestamp: "sealed",
@@ -105,6 +106,8 @@ func (c *config) options() []option {
 		{"from", "from", "WHERE", oneOf(&c.From, "auto", "beginning", "end"), "where a file is begun that no checkpoint knows; `auto`: files that are there at the first start at their end, later ones at their beginning"},
 		{"forward", "forward", "WHAT", oneOf(&c.Forward, "matched", "errors"), "`matched`: error records tied to a session; `errors`: all of them, the others without the label"},
 		{"min-severity", "minSeverity", "NAME", severity(&c.MinSeverity), "the lowest severity that is forwarded, in Cloud Logging's names; OpenReplay reads none below ERROR"},
+		{"infer", "infer", "WHAT", oneOf(&c.Infer, "path", "kind", "nothing"), "how a record without anything exact may be matched: `path`, by the request that it names; `kind`, also by how errors of its kind are known to end; `nothing`"},
+		{"silent-failures", "silentFailures", "", flagged(&c.SilentFailures), "also send an entry for each 5xx answer of a session of which no record came"},
 		{"ignore", "ignore", "PATTERN", patterns(&c.Ignore), "records that this RE2 pattern finds something in are counted and left"},
 		{"state", "state", "DIR", text(&c.State), "checkpoint, journal, dead letters"},
 		{"table", "table.file", "FILE", text(&c.Table), "the exchanges; best on a memory-backed path. Default: `STATE/table`"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -22,14 +23,14 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 			for i := range 4 { // addresses that nobody listens on
-				listener, err := net.Listen("tcp", "127.0.0.1:0")
+				listener, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254)))
 				if err != nil {
 					return err
 				}
 				defer listener.Close()
 				env.Setenv(fmt.Sprintf("ADDR%d", i+1), listener.Addr().String())
 			}
-			taken, err := net.Listen("tcp", "127.0.0.1:0")
+			taken, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254)))
 			if err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -56,10 +57,11 @@ func Program(t testing.TB, tags ...string) string {
 	return path
 }
 
-// Address gives a loopback address that nobody listens on.
+// Address gives a loopback address that nobody listens on. It is one of the many of 127.0.0.0/8: a port of 127.0.0.1 that is
+// free now can be a client's end of a connection in a moment.
 func Address(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254)))
 	if err != nil {
 		t.Fatal(err)
 	}

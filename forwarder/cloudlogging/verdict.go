@@ -20,8 +20,8 @@ func (s *Sink) send(ctx context.Context, entries []*loggingpb.LogEntry) forwarde
 	if err != nil {
 		return retry(err)
 	}
-	if len(refused) > 1 && !written {
-		// Not one of several entries was taken: the fault lies with all of them, such as a log name that is not allowed.
+	if len(refused) > 0 && !written && s.Check(ctx) != nil {
+		// Not even a plain entry would be taken: the fault lies with a setting, such as a log name that is not allowed.
 		return forwarder.Outcome{Err: fmt.Errorf("every entry is refused, which points at a setting, such as --project or --log-name: %s", refused[0]),
 			Code: "all_refused", Slow: true}
 	}

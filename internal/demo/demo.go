@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -133,16 +134,18 @@ func (s *show) child(name string, args ...string) error {
 	return nil
 }
 
-// freeAddresses finds loopback ports that nobody uses. Another process could take one in between; the part that finds its
-// port taken then says so.
+// freeAddresses finds loopback ports that nobody uses, below those that the kernel gives to the ends of connections.
 func freeAddresses(n int) (addrs []string, err error) {
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+	for try := 0; len(addrs) < n && try < 1000; try++ {
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
 		if err != nil {
-			return nil, err
+			continue
 		}
 		defer listener.Close()
 		addrs = append(addrs, listener.Addr().String())
+	}
+	if len(addrs) < n {
+		return nil, errors.New("no free ports on 127.0.0.1")
 	}
 	return addrs, nil
 }
