@@ -31,7 +31,6 @@ func BenchmarkSearch100000(b *testing.B) {
 		}
 	}
 	cloud.write(b, theLog, entries...)
-	entries = nil
 	for _, clients := range []int{1, 200} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
 			server := httptest.NewServer(newBridge(b, bridge.Config{Cloud: cloud.cloud}))

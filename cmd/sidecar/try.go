@@ -15,7 +15,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openreplay/log-sidecar/enrich"
 	"github.com/openreplay/log-sidecar/enrich/record"
+	"github.com/openreplay/log-sidecar/enrich/table"
 )
 
 // try reads logs and says what the sidecar would find in them. It changes nothing.
@@ -24,8 +26,17 @@ func try(ctx context.Context, p process, args []string) error {
 	flags.SetOutput(p.stderr)
 	asJSON := flags.Bool("json", false, "one JSON object a line for each record at ERROR or above")
 	all := flags.Bool("all", false, "with --json: every record")
+	recording := flags.String("exchanges", "", "with --json: look the records' IDs up among the exchanges in this `FILE`, which run --record-exchanges wrote")
 	if err := flags.Parse(args); err != nil {
 		return usageError{err}
+	}
+	var exchanges *table.Table
+	if *recording != "" {
+		var err error
+		if exchanges, err = readExchanges(*recording); err != nil {
+			return err
+		}
+		defer exchanges.Close()
 	}
 	if flags.NArg() == 0 {
 		return usageError{errors.New("try needs the log files to read: sidecar try LOG..")}
@@ -33,7 +44,7 @@ func try(ctx context.Context, p process, args []string) error {
 	out := bufio.NewWriter(p.stdout)
 	defer out.Flush()
 	for _, path := range flags.Args() {
-		t := trial{ctx: ctx, path: path, out: out, progress: io.Discard}
+		t := trial{ctx: ctx, path: path, out: out, progress: io.Discard, exchanges: exchanges}
 		if terminal(p.stderr) {
 			t.progress = p.stderr
 		}
@@ -50,6 +61,8 @@ type trial struct {
 	path     string
 	out      *bufio.Writer
 	progress io.Writer
+	// exchanges are those of --exchanges, or nil.
+	exchanges *table.Table
 
 	lines, blank        int64
 	records, errors     int
@@ -141,10 +154,42 @@ type tried struct {
 	Message   string     `json:"message"`
 	IDs       []string   `json:"ids"`
 	Format    string     `json:"format"`
+	Match     *tryMatch  `json:"match,omitempty"`
+}
+
+// tryMatch is the exchange that an ID in the record names. What needs the moment of writing is not tried: a log that is
+// read later does not tell it.
+type tryMatch struct {
+	RequestID string `json:"requestId"`
+	Session   string `json:"session"`
+	MatchedBy string `json:"matchedBy"`
+	Match     string `json:"match"`
+}
+
+func (t *trial) match(r *record.Record) (m *tryMatch) {
+	if t.exchanges == nil {
+		return nil
+	}
+	for word := range r.Words {
+		t.exchanges.ByID(word, func(x enrich.Exchange) bool {
+			by := "responseId"
+			if word == x.ID {
+				by = "requestId"
+			}
+			if m != nil && m.Session != x.Session { // of two users it is neither's
+				m.Session, by = "", "ambiguous"
+			} else {
+				m = &tryMatch{RequestID: x.ID, Session: x.Session, Match: "exact"}
+			}
+			m.MatchedBy = by
+			return true
+		})
+	}
+	return m
 }
 
 func (t *trial) print(r *record.Record) {
-	o := tried{t.path, r.FirstLine, r.LastLine, r.Severity.String(), nil, r.Text, ids(r), r.Format}
+	o := tried{t.path, r.FirstLine, r.LastLine, r.Severity.String(), nil, r.Text, ids(r), r.Format, t.match(r)}
 	if !r.Time.IsZero() {
 		o.Time = &r.Time
 	}

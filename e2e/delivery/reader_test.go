@@ -98,7 +98,7 @@ func (r *reader) list(filter, page string) (entries []listed, next string, err e
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	if err != nil || answer.StatusCode != http.StatusOK {
-		return nil, "", fmt.Errorf("%s: %s %v", answer.Status, text, err)
+		return nil, "", fmt.Errorf("%s: %s %w", answer.Status, text, err)
 	}
 	var found struct {
 		Entries       []listed
