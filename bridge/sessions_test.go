@@ -276,6 +276,7 @@ func TestManySessionsAtOnceFitIntoTheQuota(t *testing.T) {
 			cloud.set(nil, entry(id, fmt.Sprint("only-", i), id.Start()))
 		}
 		for range 3 { // and again, while the quota is still low
+			begin := time.Now()
 			var all sync.WaitGroup
 			for i := range 400 {
 				all.Go(func() {
@@ -286,6 +287,9 @@ func TestManySessionsAtOnceFitIntoTheQuota(t *testing.T) {
 				})
 			}
 			all.Wait()
+			if took := time.Since(begin); took > 10*time.Second {
+				t.Errorf("the last was answered after %v", took)
+			}
 			time.Sleep(20 * time.Second)
 		}
 		if most := cloud.mostInAMinute(); most > 60 {
