@@ -37,7 +37,8 @@ func TestMain(m *testing.M) {
 //	bytes NAME TEXT                        appends TEXT, a Go string
 //	fill NAME N TEXT                       appends TEXT until N more bytes stand in NAME
 //	open HANDLE NAME | via HANDLE TEXT     keeps a file open for appending, and writes through it
-//	at HANDLE OFFSET TEXT                  writes a line at an offset, as an app does that does not append
+//	at HANDLE OFFSET TEXT                  writes a line at an offset, as an app does that does not append; half-at: without line end
+//	age NAME                               stamps a directory as if it had not changed for an hour
 //	rename A B | copy A B | delete A | truncate NAME SIZE | mkdir A | link TARGET NAME | chmod MODE NAME
 //	look                                   looks at the directories; reads nothing
 //	wait DURATION                          lets time pass
@@ -150,13 +151,19 @@ func (l *life) do(verb, rest string, want []string) error {
 	case "via":
 		_, err := l.handles[first].WriteString(text + "\n")
 		return err
-	case "at":
+	case "age":
+		old := time.Now().Add(-time.Hour)
+		return os.Chtimes(path, old, old)
+	case "at", "half-at":
 		at, text, _ := strings.Cut(text, " ")
 		offset, err := strconv.ParseInt(at, 0, 64)
 		if err != nil {
 			return err
 		}
-		_, err = l.handles[first].WriteAt([]byte(text+"\n"), offset)
+		if verb == "at" {
+			text += "\n"
+		}
+		_, err = l.handles[first].WriteAt([]byte(text), offset)
 		return err
 	case "rename":
 		return os.Rename(path, l.path(text))

@@ -297,9 +297,7 @@ func (t *Tailer) keepID(f *File) {
 		return
 	}
 	f.newborn = false
-	if err := t.Checkpoint(); err != nil {
-		t.say("checkpoint", err)
-	}
+	t.trySave()
 }
 
 // finish reads every file to the end that it has now.
