@@ -11,6 +11,13 @@ ARG TARGETOS TARGETARCH VERSION=dev
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -tags grpcnotrace -trimpath \
       -ldflags "-s -w -X main.build=$VERSION" -o /out/ ./cmd/...
 
+FROM ${BASE} AS bridge
+COPY --from=build /out/bridge /bridge
+USER 65532:65532
+EXPOSE 9200 9294
+ENTRYPOINT ["/bridge"]
+CMD ["serve"]
+
 FROM ${BASE} AS sidecar
 COPY --from=build /out/sidecar /sidecar
 # A number, so that runAsNonRoot can be checked.
