@@ -126,8 +126,8 @@ func TestWhichThousand(t *testing.T) {
 	}{
 		{entries: 1000, size: 1000, hits: 1000, shown: 1000, total: 1000, relation: "eq"},
 		{entries: 2500, size: 1000, hits: 1000, shown: 999, total: 2500, relation: "eq", says: "1501 more entries of this session are not shown, all later than these."},
-		{entries: 2500, size: 5000, hits: 1000, shown: 999, total: 2500, relation: "eq", says: "1501 more entries"},
-		{entries: 12000, size: 1000, hits: 1000, shown: 999, total: 10000, relation: "gte", says: "At least 9001 more entries"},
+		{entries: 1001, size: 5000, hits: 1000, shown: 999, total: 1001, relation: "eq", says: "2 more entries"},
+		{entries: 10_100, size: 1000, hits: 1000, shown: 999, total: 10000, relation: "gte", says: "At least 9001 more entries"},
 		{entries: 5, size: 3, hits: 3, shown: 2, total: 5, relation: "eq", says: "3 more entries"},
 		{entries: 5, size: 1, hits: 1, shown: 1, total: 5, relation: "eq"},
 		{entries: 5, size: 0, hits: 0, shown: 0, total: 5, relation: "eq"},

@@ -1,6 +1,7 @@
 package bridge_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -359,8 +360,9 @@ func TestLargeAnswersAreNotKept(t *testing.T) {
 		}
 		for range 2 {
 			for i := range sessions {
-				if got := searchFor(t, b, newSession(start, i+1)); len(got.Hits.Hits) != 20 {
-					t.Fatalf("%d hits", len(got.Hits.Hits))
+				answer := ask(b, "POST", searchPath, forSession(newSession(start, i+1))) // decoding 4 MB is slow
+				if hits := bytes.Count(answer.Body.Bytes(), []byte(`"_id"`)); hits != 20 {
+					t.Fatalf("%d hits", hits)
 				}
 			}
 		}
@@ -371,7 +373,7 @@ func TestLargeAnswersAreNotKept(t *testing.T) {
 		time.Sleep(11 * time.Second)
 		before := cloud.called()
 		for range 2 {
-			searchFor(t, b, newSession(start, 1))
+			ask(b, "POST", searchPath, forSession(newSession(start, 1)))
 		}
 		if got := cloud.called() - before; got != 1 {
 			t.Errorf("%d calls for equal searches after room was made", got)
