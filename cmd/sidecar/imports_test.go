@@ -16,6 +16,7 @@ var mayKnow = map[string][]string{
 	"session":                nil,
 	"forwarder/journal":      nil,
 	"internal/admin":         nil,
+	"bridge":                 {"session"},
 	"internal/localcloud":    {"internal/localcloud/lql"},
 	"enrich":                 {"enrich/tail", "enrich/record"},
 	"enrich/table":           {"enrich", "enrich/tail", "enrich/record", "session"},
