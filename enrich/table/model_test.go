@@ -181,7 +181,10 @@ func TestWhoStays(t *testing.T) {
 			"time passes": func(t *rapid.T) {
 				c.pass(time.Duration(rapid.IntRange(1, 400).Draw(t, "seconds")) * time.Second)
 			},
-			"": func(t *rapid.T) { compare(t, table, m, entries, c.now) },
+			"": func(t *rapid.T) {
+				compare(t, table, m, entries, c.now)
+				checkSlots(t, table)
+			},
 		})
 	})
 }
@@ -234,3 +237,23 @@ var cutTarget = cmp.FilterPath(func(p cmp.Path) bool { return p.String() == "Tar
 	}
 	return a == b || len(b) > maxTarget-4 && strings.HasPrefix(a, strings.TrimSuffix(b, mark))
 }))
+
+// checkSlots: each slot and each node is free, fresh, or belongs to one exchange.
+func checkSlots(t interface{ Fatalf(string, ...any) }, table *Table) {
+	slots, nodes := 0, 0
+	var numbers [maxSlots]uint32
+	for _, list := range []uint32{open, plain, kept} {
+		for head := table.lists[list].newest; head != 0; head = table.places[head].prev {
+			slots += len(table.slots.chain(head, numbers[:0]))
+			for n := table.places[head].keys; n != 0; n = table.index.nodes[n].sibling {
+				nodes++
+			}
+		}
+	}
+	if slots+table.nfree+len(table.places)-int(table.grown) != len(table.places)-firstSlot {
+		t.Fatalf("%d slots are used, %d free, %d were ever touched", slots, table.nfree, table.grown)
+	}
+	if nodes+table.index.freeNodes != int(table.index.grownNodes)-1 {
+		t.Fatalf("%d nodes are used, %d free, %d were ever touched", nodes, table.index.freeNodes, table.index.grownNodes)
+	}
+}

@@ -30,15 +30,10 @@ func (t *Table) survivors(used []bool) (found []survivor) {
 		if t.slots.kind(head) != kindHead {
 			continue
 		}
-		var numbers [maxSlots]uint32
-		chain := t.slots.chain(head, numbers[:0])
 		image := t.image[:t.slots.read(head, t.image[:])]
-		if !intact(image) || slices.ContainsFunc(chain, func(i uint32) bool { return used[i] }) {
+		if !intact(image) || !t.claim(head, needed(len(image)), used) {
 			t.Recovery.Dropped++
 			continue
-		}
-		for _, slot := range chain {
-			used[slot] = true
 		}
 		end := int64(le.Uint64(image[atEnd:]))
 		if end == 0 {
@@ -47,6 +42,23 @@ func (t *Table) survivors(used []bool) (found []survivor) {
 		found = append(found, survivor{head, end})
 	}
 	return found
+}
+
+// claim marks the slots of an exchange, unless one of them is another's. The check word covers what they hold and not how
+// they are linked, so the chain ends here where the image does.
+func (t *Table) claim(head uint32, count int, used []bool) bool {
+	var numbers [maxSlots]uint32
+	chain := t.slots.chain(head, numbers[:0])[:count]
+	for i, slot := range chain {
+		if used[slot] || slices.Contains(chain[:i], slot) {
+			return false
+		}
+	}
+	for _, slot := range chain {
+		used[slot] = true
+	}
+	t.slots.endChain(chain[count-1])
+	return true
 }
 
 // reclaim makes the slots free that nobody uses, the lowest to be taken first.

@@ -51,6 +51,12 @@ func (s slots) at(i uint32) []byte { return s[int(i)*slotSize:][:slotSize:slotSi
 
 func (s slots) next(i uint32) uint32 { return le.Uint32(s.at(i)) }
 
+func (s slots) endChain(i uint32) {
+	if s.next(i) != 0 {
+		le.PutUint32(s.at(i), 0)
+	}
+}
+
 func (s slots) kind(i uint32) byte { return s.at(i)[4] }
 
 func (s slots) setKind(i uint32, kind byte) { s.at(i)[4] = kind }

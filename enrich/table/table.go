@@ -20,7 +20,7 @@ import (
 	"github.com/openreplay/log-sidecar/enrich"
 )
 
-// DefaultSize is room for some 25,000 exchanges that belong to a session, or 50,000 short ones that do not.
+// DefaultSize is room for some 24,000 exchanges that belong to a session, or 48,000 short ones that do not.
 const DefaultSize = 16 << 20
 
 const (
@@ -33,8 +33,8 @@ type Config struct {
 	// Path is the file that is mapped, "" for memory that ends with the process. On a memory-backed volume no disk can
 	// slow a request down.
 	Path string
-	// Size bounds the memory that the table may take in all, in bytes. The file has four fifths of it, the index the
-	// rest. 0: DefaultSize.
+	// Size bounds the memory that the table may take in all, in bytes. The file has three quarters of it, the index
+	// the rest. 0: DefaultSize.
 	Size       int64
 	Now        func() time.Time      // nil: time.Now
 	Registerer prometheus.Registerer // nil: nobody reads the metrics
