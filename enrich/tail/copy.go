@@ -259,11 +259,12 @@ func (t *Tailer) doubt(f *File, now time.Time) bool {
 		f.half, f.since = size, now
 	}
 	switch {
+	case original != nil && original.src != nil && !original.isIntact(): // it will soon be known where that goes on
 	case !f.away.IsZero():
 		if !now.Before(t.expires(f)) {
 			t.forget(f)
 		}
-	case size > 0 && now.Sub(f.since) >= settled && (original.src == nil || original.isIntact()):
+	case size > 0 && now.Sub(f.since) >= settled:
 		f.unsure, f.half = false, 0
 		if size >= banner {
 			f.read, f.decided = size, size

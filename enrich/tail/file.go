@@ -195,6 +195,9 @@ func (t *Tailer) next(f *File, now time.Time, final bool) (b *Block, more bool) 
 	if f.src == nil && !t.open(f, now) {
 		return nil, f.dirty
 	}
+	if len(f.again) > 0 && !f.isIntact() { // nothing else compares before a record is read again
+		f.shrunk = true
+	}
 	if f.shrunk { // even if what we read of it is still there: generations may begin alike
 		t.truncated(f, now)
 		return nil, true
