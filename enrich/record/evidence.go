@@ -103,7 +103,7 @@ func barePath(message string) (path, query string) {
 
 // looksLikeFile keeps the paths of source files and system directories apart from those of requests.
 func looksLikeFile(p string) bool {
-	for _, dir := range [...]string{"/usr/", "/srv/", "/var/", "/home/", "/etc/", "/opt/", "/app/", "/tmp/", "/lib/", "/proc/", "/dev/", "/root/", "/bin/", "/mnt/", "/run/", "/data/"} {
+	for _, dir := range [...]string{"/usr/", "/srv/", "/var/", "/home/", "/etc/", "/opt/", "/app/", "/tmp/", "/lib/", "/proc/", "/dev/", "/bin/", "/mnt/", "/run/", "/data/"} {
 		if strings.HasPrefix(p, dir) {
 			return true
 		}
