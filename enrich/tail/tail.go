@@ -267,13 +267,14 @@ func (t *Tailer) waiting(now time.Time) []*File {
 // step reads one block of f and hands it out.
 func (t *Tailer) step(f *File, now time.Time, final bool, handle func(*Block) error) (more bool, err error) {
 	t.mu.Lock()
-	b, more := t.next(f, now, final)
-	for b == nil && more { // it was found to be cut off, or to have a hole
-		b, more = t.next(f, now, final)
+	b, again := t.next(f, now, final)
+	for again && b == nil { // it was found to be cut off, which makes another file, or to have a hole
+		more = true
+		b, again = t.next(f, now, final)
 	}
 	if b == nil {
 		t.mu.Unlock()
-		return false, nil
+		return more, nil
 	}
 	f.ahead = max(f.read, b.next)
 	t.mu.Unlock()
