@@ -68,7 +68,7 @@ func (f *File) resembles(content io.ReaderAt, size int64) bool {
 		return exact
 	}
 	known := f.marks.within(size)
-	return known > 0 && known >= f.marks.end()/2 && f.marks.match(content, size)
+	return known > 0 && (known == size || known >= f.marks.end()/2) && f.marks.match(content, size)
 }
 
 // startsLike says whether content is also the beginning of f's file as it is now. Of an empty one that is not known yet.
