@@ -247,8 +247,9 @@ func (f *File) nameless() bool {
 }
 
 // doubt says whether f is still no more than a copy of another file of ours, for all we can see. copytruncate makes one
-// before it truncates, and lets it grow until then. One that stays a copy is a backup that somebody made: it is read from
-// its end on if it is asked for, and else dropped. Files that have no more than a banner in common are no copies.
+// before it truncates, and lets it grow until then. One that stays a copy is a backup that somebody made: it is known from
+// then on, and read from its end should it be written to. A file that was asked for and has no more than a banner in common
+// with another is no copy.
 func (t *Tailer) doubt(f *File, now time.Time) bool {
 	size := f.length()
 	original := t.original(f.src, size)
@@ -258,20 +259,31 @@ func (t *Tailer) doubt(f *File, now time.Time) bool {
 	if f.due = now.Add(poll); size != f.half {
 		f.half, f.since = size, now
 	}
+	pending := original != nil && original.src != nil && !original.isIntact() // it will soon be known where that goes on
 	switch {
-	case original != nil && original.src != nil && !original.isIntact(): // it will soon be known where that goes on
+	case pending:
+		return true
 	case !f.away.IsZero():
-		if !now.Before(t.expires(f)) {
-			t.forget(f)
-		}
-	case size > 0 && now.Sub(f.since) >= settled:
-		f.unsure, f.half = false, 0
-		if size >= banner {
-			f.read, f.decided = size, size
-			f.marks = f.marks.take(f.src, size)
+		f.unsure = now.Before(t.expires(f))
+	default:
+		f.unsure = size == 0 || now.Sub(f.since) < settled
+	}
+	if !f.unsure {
+		f.half = 0
+		if size >= banner || !f.away.IsZero() {
+			f.pass(size)
 		}
 	}
 	return f.unsure
+}
+
+// pass goes to an offset without reading what is before it.
+func (f *File) pass(offset int64) {
+	f.read = offset
+	f.marks = f.marks.take(f.src, offset)
+	f.mu.Lock()
+	f.decided = offset
+	f.mu.Unlock()
 }
 
 // mayHave says whether content is a copy of f, or may become one.
