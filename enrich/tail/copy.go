@@ -61,14 +61,25 @@ func (f *File) resembles(content io.ReaderAt, size int64) bool {
 	if f.src != nil && f.isIntact() {
 		return f.startsLike(content, size)
 	}
-	if f.asleep && size > f.size {
-		return false
+	if f.asleep {
+		return size <= f.size && f.wakesLike(content, size)
 	}
 	if exact, ok := f.ends(content, size); ok {
 		return exact
 	}
 	known := f.marks.within(size)
 	return known > 0 && (known == size || known >= f.marks.end()/2) && f.marks.match(content, size)
+}
+
+// wakesLike is startsLike of a file that is closed and was not seen to change.
+func (f *File) wakesLike(content io.ReaderAt, size int64) bool {
+	src, err := os.Open(f.name)
+	if err != nil {
+		return false
+	}
+	defer src.Close()
+	i, err := fstat(src)
+	return err == nil && i.key == f.key && same(src, content, min(size, window)) && same(src, content, size)
 }
 
 // startsLike says whether content is also the beginning of f's file as it is now. Of an empty one that is not known yet.
