@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/openreplay/log-sidecar/enrich"
+	"github.com/openreplay/log-sidecar/internal/keypair"
 )
 
 // An Observer hears of every exchange with the app. Implementations copy what they keep and never block: the calls stand
@@ -193,11 +194,11 @@ func (p *Proxy) newServer() (*http.Server, error) {
 	if p.config.TLSCert == "" && p.config.TLSKey == "" {
 		return s, nil
 	}
-	pair, err := newKeyPair(p.config.TLSCert, p.config.TLSKey, p.log)
+	pair, err := keypair.New(p.config.TLSCert, p.config.TLSKey, p.log)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the certificate for clients: %w", err)
 	}
-	s.TLSConfig = &tls.Config{GetCertificate: pair.certificate}
+	s.TLSConfig = &tls.Config{GetCertificate: pair.Certificate}
 	return s, nil
 }
 

@@ -17,6 +17,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+
+	"github.com/openreplay/log-sidecar/internal/keypair"
 )
 
 // pipes is a network in memory, so that time can be the test's.
@@ -420,13 +422,13 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	}
 	write("first")
 	synctest.Test(t, func(t *testing.T) {
-		pair, err := newKeyPair(cert, key, zap.NewNop())
+		pair, err := keypair.New(cert, key, zap.NewNop())
 		if err != nil {
 			t.Fatal(err)
 		}
 		serves := func(want string) {
 			t.Helper()
-			got, err := pair.certificate(nil)
+			got, err := pair.Certificate(nil)
 			if err != nil || got.Leaf.Subject.CommonName != want {
 				t.Errorf("served is %v, %v, not %s", got.Leaf.Subject, err, want)
 			}
@@ -434,15 +436,15 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 		serves("first")
 		write("second")
 		serves("first") // it was looked at less than a second ago
-		time.Sleep(2 * lookEvery)
+		time.Sleep(2 * keypair.LookEvery)
 		serves("second")
 		if err := os.WriteFile(key, []byte("half written"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * lookEvery)
+		time.Sleep(2 * keypair.LookEvery)
 		serves("second")
 		write("third")
-		time.Sleep(2 * lookEvery)
+		time.Sleep(2 * keypair.LookEvery)
 		serves("third")
 	})
 }

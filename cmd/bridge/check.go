@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/openreplay/log-sidecar/bridge"
+	"github.com/openreplay/log-sidecar/internal/keypair"
 )
 
 // checkTimeout bounds each call.
@@ -31,7 +32,10 @@ func check(ctx context.Context, p process, args []string) error {
 	keys, err := bridge.LoadKeys(o.keys, zap.NewNop())
 	say("keys", o.keys, err)
 	if o.tlsCert != "" {
-		_, err := newKeyPair(o.tlsCert, o.tlsKey, zap.NewNop())
+		_, err := keypair.New(o.tlsCert, o.tlsKey, zap.NewNop())
+		if err != nil {
+			err = badPair(err)
+		}
 		say("certificate", o.tlsCert, err)
 	}
 	if keys != nil {

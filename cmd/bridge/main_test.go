@@ -27,6 +27,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"github.com/openreplay/log-sidecar/internal/keypair"
 	"github.com/openreplay/log-sidecar/internal/localcloud"
 )
 
@@ -290,7 +291,7 @@ func TestACertificateIsReadAgainWhenItChanges(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := certificate(t, dir, 1)
 	synctest.Test(t, func(t *testing.T) {
-		pair, err := newKeyPair(certFile, keyFile, zap.NewNop())
+		pair, err := keypair.New(certFile, keyFile, zap.NewNop())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -303,7 +304,7 @@ func TestACertificateIsReadAgainWhenItChanges(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			got, err := pair.certificate(nil)
+			got, err := pair.Certificate(nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/openreplay/log-sidecar/bridge"
 	"github.com/openreplay/log-sidecar/internal/admin"
+	"github.com/openreplay/log-sidecar/internal/keypair"
 )
 
 const (
@@ -113,11 +114,11 @@ func publicServer(o options, log *zap.Logger, b http.Handler) (*http.Server, err
 		ErrorLog:          zap.NewStdLog(log),
 	}
 	if o.tlsCert != "" {
-		pair, err := newKeyPair(o.tlsCert, o.tlsKey, log)
+		pair, err := keypair.New(o.tlsCert, o.tlsKey, log)
 		if err != nil {
-			return nil, err
+			return nil, badPair(err)
 		}
-		s.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.certificate}
+		s.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.Certificate}
 	}
 	return s, nil
 }
@@ -151,3 +152,6 @@ func severityName(level zapcore.Level, out zapcore.PrimitiveArrayEncoder) {
 	}
 	out.AppendString(level.CapitalString())
 }
+
+// badPair names the options that lead to the certificate.
+func badPair(err error) error { return fmt.Errorf("--tls-cert and --tls-key: %w", err) }

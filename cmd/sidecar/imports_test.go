@@ -16,11 +16,12 @@ var mayKnow = map[string][]string{
 	"session":                nil,
 	"forwarder/journal":      nil,
 	"internal/admin":         nil,
+	"internal/keypair":       nil,
 	"bridge":                 {"session"},
 	"internal/localcloud":    {"internal/localcloud/lql"},
 	"enrich":                 {"enrich/tail", "enrich/record"},
 	"enrich/table":           {"enrich", "enrich/tail", "enrich/record", "session"},
-	"proxy":                  {"enrich", "enrich/tail", "enrich/record", "session"},
+	"proxy":                  {"internal/keypair", "enrich", "enrich/tail", "enrich/record", "session"},
 	"forwarder":              {"enrich", "enrich/tail", "enrich/record", "session", "forwarder/journal"},
 	"forwarder/cloudlogging": {"forwarder", "enrich", "enrich/tail", "enrich/record", "session", "forwarder/journal"},
 }
