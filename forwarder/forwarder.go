@@ -126,21 +126,19 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	if err := f.resume(ctx); err != nil {
 		return err
 	}
-	for {
+	for ctx.Err() == nil {
 		found := f.queue.take(ctx, f.room(), batchBytes)
 		if len(found) == 0 {
-			f.giveUp(ctx)
-			return nil
+			break
 		}
 		if err := f.wait(ctx, len(found)); err != nil {
 			f.unsentFindings(found)
-			f.giveUp(ctx)
-			return nil
+			break
 		}
-		if err := f.forward(ctx, found); err != nil {
-			return err
-		}
+		f.forward(ctx, found)
 	}
+	f.unsentFindings(f.queue.rest())
+	return nil
 }
 
 // resume sends what an earlier life sealed, as it was sealed.
@@ -175,7 +173,7 @@ func (f *Forwarder) wait(ctx context.Context, n int) error {
 
 // forward seals findings, keeps them in the journal, and then sends until they have arrived. Nothing else is sealed
 // meanwhile, so that at most this batch can be too late for a reader with a time cursor.
-func (f *Forwarder) forward(ctx context.Context, found []*enrich.Finding) error {
+func (f *Forwarder) forward(ctx context.Context, found []*enrich.Finding) {
 	b := f.seal(found)
 	kept := f.keep(ctx, b)
 	if kept {
@@ -185,7 +183,6 @@ func (f *Forwarder) forward(ctx context.Context, found []*enrich.Finding) error 
 	if !kept && ctx.Err() == nil {
 		release(found)
 	}
-	return nil
 }
 
 func release(found []*enrich.Finding) {
@@ -340,13 +337,7 @@ func (f *Forwarder) dead(b *journal.Batch, refused map[int]string) {
 	}
 }
 
-// giveUp writes what is still in the queue to Unsent.
-func (f *Forwarder) giveUp(ctx context.Context) {
-	if ctx.Err() != nil {
-		f.unsentFindings(f.queue.findings)
-	}
-}
-
+// unsentFindings writes what was found and is not sealed to Unsent.
 func (f *Forwarder) unsentFindings(found []*enrich.Finding) {
 	if len(found) > 0 {
 		f.unsentSealed(f.seal(found))

@@ -91,6 +91,16 @@ func (q *queue) close() {
 	}
 }
 
+// rest takes all that is left, at the end.
+func (q *queue) rest() []*enrich.Finding {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	rest := q.findings
+	q.findings, q.bytes = nil, 0
+	q.signal()
+	return rest
+}
+
 func (q *queue) len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()

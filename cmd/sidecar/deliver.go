@@ -102,6 +102,7 @@ func (d *delivery) once() error {
 	if err != nil {
 		return err
 	}
+	defer logs.Close()
 	out, closeOut := d.newForwarder(books, logs, reg)
 	defer closeOut()
 	join := enrich.New(enrich.Config{Exchanges: d.table, MinSeverity: d.config.MinSeverity,
@@ -258,7 +259,6 @@ func (d *delivery) sink() (forwarder.Sink, func()) {
 
 func (c *config) cloudLogging() cloudlogging.Config {
 	return cloudlogging.Config{Project: c.Project, LogName: c.LogName, Endpoint: c.Endpoint, Plaintext: c.Plaintext,
-
 		Resource: cloudlogging.Container(c.Project, c.K8sLocation, c.K8sCluster, c.K8sNamespace, c.K8sPod, c.K8sContainer)}
 }
 
