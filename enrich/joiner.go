@@ -87,7 +87,8 @@ type Joiner struct {
 	folds    *folds
 	silent   *silent       // nil until the time is known
 	later    []*Exchange   // silent failures whose records may still be waiting
-	wake     chan struct{} // tells Run that something waits
+	next     time.Time     // when Run looks next; zero: not before something waits
+	wake     chan struct{} // tells Run that next is sooner now
 }
 
 // A source is one log file, as far as it was read.
@@ -221,7 +222,7 @@ func (j *Joiner) settle(ctx context.Context, s *source, end int64, now time.Time
 	s.open, s.due = nil, time.Time{}
 	if from, ok := s.cut.Open(); ok {
 		s.open, s.due = s.file.Hold(from, end), now.Add(quiet)
-		j.wakeUp()
+		j.lookAt(s.due)
 	}
 	if before != nil {
 		before.Release()
@@ -269,8 +270,7 @@ func (c *candidate) fallBack() {
 // proceed decides on a record, or lets it wait.
 func (j *Joiner) proceed(ctx context.Context, c *candidate, now time.Time) error {
 	if c.step == 0 && c.match.exchange != nil && c.afterwards() && now.Sub(c.observed.at) < settling {
-		j.waiting = append(j.waiting, c)
-		j.wakeUp()
+		j.await(c, now)
 		return nil
 	}
 	if c.step == 0 && j.contradicted(c) {
@@ -285,8 +285,7 @@ func (j *Joiner) proceed(ctx context.Context, c *candidate, now time.Time) error
 		c.look, c.step, c.grown = now.Add(c.step), 2*c.step, j.grown
 	}
 	if c.unsettled() && now.Before(c.until) && len(j.waiting) < maxWaiting {
-		j.waiting = append(j.waiting, c)
-		j.wakeUp()
+		j.await(c, now)
 		return nil
 	}
 	return j.conclude(ctx, c, now)
@@ -300,8 +299,7 @@ func (j *Joiner) conclude(ctx context.Context, c *candidate, now time.Time) erro
 			return nil
 		}
 		if c.fold != nil && len(j.files) > 1 && now.Sub(c.fold.at) < foldWait && len(j.waiting) < maxWaiting {
-			j.waiting = append(j.waiting, c)
-			j.wakeUp()
+			j.await(c, now)
 			return nil
 		}
 	}
@@ -344,7 +342,19 @@ func (j *Joiner) decide(ctx context.Context, c *candidate) error {
 	return j.config.Out(ctx, f)
 }
 
-func (j *Joiner) wakeUp() {
+// await keeps a candidate until Run looks at it again.
+func (j *Joiner) await(c *candidate, now time.Time) {
+	j.waiting = append(j.waiting, c)
+	j.lookAt(now.Add(tick))
+}
+
+// lookAt has Run look at t, or sooner where it was going to anyway. A file that is written all the time moves the silence
+// on that it waits for, so most calls change nothing.
+func (j *Joiner) lookAt(t time.Time) {
+	if !j.next.IsZero() && !t.Before(j.next) {
+		return
+	}
+	j.next = t
 	select {
 	case j.wake <- struct{}{}:
 	default:
@@ -361,49 +371,58 @@ func (j *Joiner) Run(ctx context.Context) error {
 			return nil
 		case <-j.wake:
 		case <-timer.C:
+			if err := j.pass(ctx, time.Now()); err != nil {
+				return err
+			}
 		}
-		busy, err := j.pass(ctx, time.Now())
-		if err != nil {
-			return err
-		}
-		switch {
-		case busy:
-			timer.Reset(tick)
-		case j.config.SilentFailures:
-			timer.Reset(searching)
+		if next := j.nextLook(); !next.IsZero() {
+			timer.Reset(time.Until(next))
 		}
 	}
 }
 
-// pass does what is due at now and says whether anything still waits.
-func (j *Joiner) pass(ctx context.Context, now time.Time) (busy bool, err error) {
+func (j *Joiner) nextLook() time.Time {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.next
+}
+
+// pass does what is due at now, and says in next when something is due again.
+func (j *Joiner) pass(ctx context.Context, now time.Time) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.begin(now)
+	j.next = time.Time{}
 	for _, s := range j.files {
 		if s.due.IsZero() {
 			continue
 		}
 		if now.Before(s.due) {
-			busy = true
+			j.lookAt(s.due)
 			continue
 		}
 		s.cut.Flush(s.take)
 		if err := j.settle(ctx, s, 0, now); err != nil {
-			return false, err
+			return err
 		}
 	}
 	if err := j.decideWaiting(ctx, now); err != nil {
-		return false, err
+		return err
 	}
 	if err := j.searchLater(ctx, now, false); err != nil {
-		return false, err
+		return err
 	}
 	if err := j.searchSilent(ctx, now, false); err != nil {
-		return false, err
+		return err
 	}
 	j.metrics.waiting.Set(float64(len(j.waiting)))
-	return busy || len(j.waiting)+len(j.later) > 0, nil
+	switch {
+	case len(j.waiting)+len(j.later) > 0:
+		j.lookAt(now.Add(tick))
+	case j.config.SilentFailures:
+		j.lookAt(now.Add(searching))
+	}
+	return nil
 }
 
 func (j *Joiner) decideWaiting(ctx context.Context, now time.Time) error {

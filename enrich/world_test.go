@@ -117,19 +117,20 @@ func (w *world) run(t *testing.T, change func(*Config)) []Finding {
 	return w.found
 }
 
-// until lets time pass in steps of a tick.
+// until lets time pass, and has the joiner look when it wants to.
 func (w *world) until(t *testing.T, end time.Time) {
-	for busy := true; busy && w.now.Before(end); {
-		w.now = w.now.Add(tick)
-		if w.now.After(end) {
-			w.now = end
+	for next := w.joiner.nextLook(); !next.IsZero() && next.Before(end); next = w.joiner.nextLook() {
+		if next.After(w.now) {
+			w.now = next
 		}
-		var err error
-		if busy, err = w.joiner.pass(t.Context(), w.now); err != nil {
+		if err := w.joiner.pass(t.Context(), w.now); err != nil {
 			t.Fatal(err)
 		}
 	}
 	w.now = end
+	if err := w.joiner.pass(t.Context(), end); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // open writes the files as they are in the end, so that the joiner can look back in them.
