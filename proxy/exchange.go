@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -21,7 +22,6 @@ type exchange struct {
 	client    *client         // nil where the connection is not one of ours, as in tests of the handler alone
 	ctx       context.Context // ends when there is nobody to answer, and when the proxy's patience does
 	cancel    context.CancelFunc
-	trace     httptrace.ClientTrace
 	body      *upload
 	answer    answer
 	upgrade   string // the protocol that the client wants to change to
@@ -39,8 +39,9 @@ type link struct {
 	conn    net.Conn // TCP, unix or TLS
 	raw     *appConn // the same, below TLS
 	reused  bool
-	written int64 // how much had been written on it before
-	wrote   bool  // the request is out
+	written int64    // how much had been written on it before
+	wrote   bool     // the request is out
+	passage *passage // nil in HTTP/2
 }
 
 // exchangeContext lets an engine find the exchange that a request belongs to.
@@ -62,7 +63,6 @@ func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKe
 
 // serve brings the request to the app and the answer back.
 func (x *exchange) serve(r *http.Request) {
-	defer x.cancel()
 	defer x.watch(r)()
 	out := x.outgoing(r)
 	if x.upgrade != "" {
@@ -78,6 +78,7 @@ func (x *exchange) serve(r *http.Request) {
 func (x *exchange) finish() {
 	x.answer.close()
 	x.release()
+	x.cancel()
 	x.IDs = x.answer.page.ids(x.IDs)
 	x.End = time.Now()
 	x.proxy.metrics.done(x)
@@ -87,10 +88,13 @@ func (x *exchange) finish() {
 // release leaves the connections as the next exchange may have them.
 func (x *exchange) release() {
 	x.mu.Lock()
-	raw := x.link.raw
+	l := x.link
 	x.mu.Unlock()
-	if raw != nil {
-		raw.release(x)
+	if l.raw != nil {
+		l.raw.release(x)
+	}
+	if l.passage != nil {
+		l.passage.end()
 	}
 	if x.body == nil || x.body.complete() {
 		return
@@ -108,7 +112,7 @@ const lingering = 5 * time.Second
 // closes its side looks the same at first, and may still wait for its answer: the app is told just that, and decides.
 func (x *exchange) watch(r *http.Request) (stop func() bool) {
 	return context.AfterFunc(r.Context(), func() {
-		if r.ProtoMajor > 1 || x.client == nil || x.client.broken.Load() || r.ContentLength < 0 {
+		if r.ProtoMajor > 1 || x.client == nil || x.client.broken.Load() {
 			x.cancel()
 			return
 		}
@@ -119,8 +123,7 @@ func (x *exchange) watch(r *http.Request) (stop func() bool) {
 	})
 }
 
-// halfClose waits until the request is out, for nothing can be sent behind it. The caller holds mu. A chunked request's
-// last bytes leave after the transport says that it was written, so that its client's end is taken for its going.
+// halfClose waits until the request is out, for nothing can be sent behind it. The caller holds mu.
 func (x *exchange) halfClose() {
 	if x.gone && x.link.wrote && x.link.raw != nil {
 		x.link.raw.end(x, x.link.conn)
@@ -154,12 +157,11 @@ func (x *exchange) ask(r *http.Request) *http.Response {
 // maxSends bounds how often a request meets a connection that the app is just closing.
 const maxSends = 4
 
-// send never sends twice what the app may have read. http.Transport would do that with each request without a body, once
-// for each idle connection; upload takes it the means. A request of which no byte was written is sent again here.
+// send never sends twice what the app may have read: a request goes out again only if no byte of it was written.
 func (x *exchange) send(r *http.Request) (resp *http.Response, err error) {
 	for range maxSends {
 		x.setLink(link{})
-		resp, err = x.transport(r).RoundTrip(r)
+		resp, err = x.roundTrip(r)
 		if err == nil || !x.unsent() {
 			return resp, err
 		}
@@ -175,12 +177,29 @@ func (x *exchange) unsent() bool {
 	return x.ctx.Err() == nil && l.raw != nil && l.reused && l.raw.written.Load() == l.written && x.body.untouched()
 }
 
-// transport chooses the pool of connections. NTLM and Negotiate log in a connection, not a request: a client that does so
-// keeps connections of its own, or the next one on them would act under its name.
-func (x *exchange) transport(r *http.Request) *http.Transport {
+func (x *exchange) roundTrip(r *http.Request) (*http.Response, error) {
 	if x.speaksH2(r) {
-		return x.proxy.app.h2
+		trace := &httptrace.ClientTrace{
+			GotConn: func(info httptrace.GotConnInfo) {
+				raw := rawConn(info.Conn)
+				l := link{conn: info.Conn, raw: raw, reused: info.Reused}
+				if raw != nil {
+					l.written = raw.written.Load()
+				}
+				x.gotConn(l, local(info.Conn))
+			},
+			WroteRequest:   func(info httptrace.WroteRequestInfo) { x.wroteRequest(info.Err) },
+			Got100Continue: x.body.agree,
+			Got1xxResponse: x.answer.informational,
+		}
+		return x.proxy.app.h2.RoundTrip(r.WithContext(httptrace.WithClientTrace(x.ctx, trace)))
 	}
+	return x.cross(x.hops(r), r)
+}
+
+// hops chooses the connections. NTLM and Negotiate log in a connection, not a request: a client that does so keeps
+// connections of its own, or the next one on them would act under its name.
+func (x *exchange) hops(r *http.Request) *hops {
 	if x.client != nil && r.ProtoMajor == 1 {
 		if own := x.client.own.Load(); own != nil {
 			return own
@@ -189,7 +208,7 @@ func (x *exchange) transport(r *http.Request) *http.Transport {
 			return x.client.pin(x.proxy.app)
 		}
 	}
-	return x.proxy.app.h1.Load()
+	return x.proxy.app.h1
 }
 
 // speaksH2 says whether the app is spoken to in HTTP/2. A client that begins with HTTP/2 in plain text knows that the app
@@ -204,22 +223,17 @@ func (x *exchange) setLink(l link) {
 	x.link = l
 }
 
-// gotConn runs in the goroutine of RoundTrip.
-func (x *exchange) gotConn(info httptrace.GotConnInfo) {
-	l := link{conn: info.Conn, raw: rawConn(info.Conn), reused: info.Reused}
-	if l.raw != nil {
-		l.written = l.raw.written.Load()
-		l.raw.use(x)
-	}
+// gotConn notes the connection that the request goes by.
+func (x *exchange) gotConn(l link, own netip.AddrPort) {
 	x.setLink(l)
-	x.Upstream = local(info.Conn)
+	x.Upstream = own
 	x.proxy.update(x)
 }
 
-// wroteRequest runs in a goroutine of the transport.
-func (x *exchange) wroteRequest(info httptrace.WroteRequestInfo) {
+// wroteRequest notes that the request is out, or why it is not. It may come from another goroutine than the exchange's.
+func (x *exchange) wroteRequest(err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.link.wrote = info.Err == nil
+	x.link.wrote = err == nil
 	x.halfClose()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"time"
@@ -76,23 +75,26 @@ func (x *exchange) outgoing(r *http.Request) *http.Request {
 	if r.Host == "" {
 		r.Host = x.proxy.app.host
 	}
-	r.URL = x.proxy.app.url(r.URL, x.Target, x.proxy.app.pool(x.Client))
+	h2 := x.speaksH2(r)
+	r.URL = x.proxy.app.url(r.URL, x.Target, x.proxy.app.pool(x.Client), h2)
 	r.Close = false
 	stripRequest(r.Header, x.upgrade)
-	keepAgent(r.Header)
+	if h2 {
+		keepAgent(r.Header)
+	}
 	r.Header[x.proxy.ids.main] = []string{x.ID}
 	if x.proxy.config.ForwardedFor {
 		appendForwardedFor(r.Header, x.Client)
 	}
 	x.preflight = newPreflight(r, x.proxy.sessions)
-	x.body = newUpload(r, x.speaksH2(r))
+	x.body = newUpload(r)
 	return r
 }
 
-// url leads to the app whatever the request says, with the target untouched. Only a target that begins with two slashes
-// has to go through Go's encoder, which would take it for a host.
-func (a *app) url(in *url.URL, target, pool string) *url.URL {
-	if strings.HasPrefix(target, "//") {
+// url leads to the app whatever the request says, with the target untouched. Only in HTTP/2 a target that begins with two
+// slashes has to go through Go's encoder, which would take it for a host.
+func (a *app) url(in *url.URL, target, pool string, h2 bool) *url.URL {
+	if h2 && strings.HasPrefix(target, "//") {
 		return &url.URL{Scheme: a.scheme, Host: pool, Path: in.Path, RawPath: in.RawPath, RawQuery: in.RawQuery, ForceQuery: in.ForceQuery}
 	}
 	return &url.URL{Scheme: a.scheme, Host: pool, Opaque: target}
@@ -106,9 +108,7 @@ func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, target strin
 	x.Client, _, _ = net.SplitHostPort(r.RemoteAddr)
 	p.identify(x, r.Header)
 	x.answer = answer{ResponseWriter: w, x: x, request: r}
-	x.trace = httptrace.ClientTrace{GotConn: x.gotConn, WroteRequest: x.wroteRequest, Got100Continue: func() { x.body.agree() }, Got1xxResponse: x.answer.informational}
-	ctx, cancel := context.WithCancel(exchangeContext{p.base, x})
-	x.ctx, x.cancel = httptrace.WithClientTrace(ctx, &x.trace), cancel
+	x.ctx, x.cancel = context.WithCancel(exchangeContext{p.base, x})
 	return x
 }
 

@@ -50,7 +50,7 @@ type client struct {
 	release func()
 	once    sync.Once
 	broken  atomic.Bool // reading failed with something else than the end
-	own     atomic.Pointer[http.Transport]
+	own     atomic.Pointer[hops]
 }
 
 func (c *client) Read(b []byte) (int, error) {
@@ -65,7 +65,7 @@ func (c *client) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(c.release)
 	if own := c.own.Load(); own != nil {
-		own.CloseIdleConnections()
+		own.close()
 	}
 	return err
 }
@@ -82,11 +82,10 @@ func closeWrite(c any) error {
 }
 
 // pin gives the client a way to the app that nobody else uses.
-func (c *client) pin(a *app) *http.Transport {
-	t := a.transport(clientIdle)
-	t.MaxConnsPerHost = 1
-	c.own.Store(t)
-	return t
+func (c *client) pin(a *app) *hops {
+	s := newHops(a, clientIdle)
+	c.own.Store(s)
+	return s
 }
 
 type clientKey struct{}
