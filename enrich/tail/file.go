@@ -85,7 +85,6 @@ type File struct {
 	recent    []byte // what was read last, while the file is written to
 	recentEnd int64  // where that ends in the file
 	again     []span // records to be handed out again
-	lost      int64  // bytes lost that no block has told of
 	limit     int64  // when stopping: where it ended
 
 	mu      sync.Mutex // guards what follows
@@ -110,8 +109,6 @@ type Block struct {
 	Partial bool
 	// Cut says of a Partial line that it was too long: its rest will not be handed out.
 	Cut bool
-	// Lost counts bytes of the file that are known to have been written, before this block, and cannot be read any more.
-	Lost int64
 	// Last says that nothing more is expected of this file. Data may be empty.
 	Last bool
 
@@ -329,7 +326,7 @@ func (t *Tailer) cut(f *File, p []byte, overlap int, now time.Time, final bool) 
 		f.came, f.since, f.half, f.due = now, now, int64(len(rest)-len(b.Data)), now.Add(halfLine)
 	}
 	start += len(b.Data)
-	b.next, b.Lost = f.read+int64(start-overlap), f.lost
+	b.next = f.read + int64(start-overlap)
 	b.sum = sum(p[max(0, start-window):start])
 	if len(f.marks) == 0 && overlap == 0 && start > window {
 		f.marks = f.marks.add(window, sum(p[:window]))
@@ -466,7 +463,7 @@ func (t *Tailer) farewell(f *File, now time.Time) *Block {
 	if f.ended {
 		return nil
 	}
-	return &Block{File: f, Offset: f.read, Arrived: now, Last: true, Lost: f.lost, next: f.read}
+	return &Block{File: f, Offset: f.read, Arrived: now, Last: true, next: f.read}
 }
 
 // handled goes on behind a block.
@@ -479,7 +476,6 @@ func (f *File) handled(b *Block) {
 		f.dirty = true
 		return
 	}
-	f.lost -= b.Lost
 	f.move(b)
 	if b.Last {
 		f.ended, f.asleep = true, true

@@ -282,7 +282,7 @@ func (t *Tailer) lose(f *File, reason string) {
 	}
 	f.again = nil
 	f.mu.Unlock()
-	f.gone, f.dirty, f.lost = true, true, f.lost+lost
+	f.gone, f.dirty = true, true
 	f.close()
 	if t.byKey[f.key] == f {
 		delete(t.byKey, f.key)
