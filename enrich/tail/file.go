@@ -48,7 +48,7 @@ type info struct {
 type File struct {
 	ID     string // made when the file was first seen, of what the file system knows of it
 	Path   string // as the glob matched it; a rotated file keeps the path that it was written under. "-" is standard input
-	Stream bool   // a pipe or standard input: what was handed out cannot be read again, here or after a restart
+	Stream bool   // a pipe or standard input that nothing is kept of: what was handed out cannot be read again
 
 	t *Tailer
 
@@ -79,6 +79,7 @@ type File struct {
 	newborn   bool      // the checkpoint does not know it
 	ahead     int64     // where the block ends that is being handled
 	dropped   bool      // it is not ours any more
+	spooled   bool      // what a stream gave
 	verified  int64     // when it was last read as the file that we know, by the clock that stamps files
 	real      string    // where the name leads, if it is a symbolic link
 	encoding  Encoding
@@ -439,6 +440,9 @@ func (t *Tailer) ending(f *File, b *Block, rest []byte, now time.Time, final boo
 
 // expires is when f, which is away, counts as complete.
 func (t *Tailer) expires(f *File) time.Time {
+	if f.spooled { // nobody writes to it but us
+		return f.away
+	}
 	since := f.away
 	if f.came.After(since) {
 		since = f.came

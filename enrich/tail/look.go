@@ -47,6 +47,7 @@ func (t *Tailer) look(now time.Time) {
 			strangers = append(strangers, e)
 		}
 	}
+	t.lookAtSpool(here, now)
 	went := t.searchAway(v, here, now)
 	for _, f := range slices.Clone(t.files) {
 		if f.src == nil && !f.gone && (f.dirty || !f.asleep) { // while it has a name
