@@ -99,7 +99,8 @@ func (d *delivery) once() error {
 		defer books.Close()
 	}
 	logs, err := tail.New(tail.Config{Globs: d.config.Logs, From: tailFrom(d.config.From), Checkpoint: d.checkpointPath(),
-		Spool: filepath.Join(d.config.State, "streams"), Log: d.log, Registerer: reg})
+		Spool: filepath.Join(d.config.State, "streams"), Bound: d.config.LogsRoom, Free: d.config.FreeLogs,
+		Log: d.log, Registerer: reg})
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ type key struct {
 type info struct {
 	key
 	size     int64
+	used     int64 // its room on the disk
 	modified int64 // nanoseconds since 1970
 	links    uint64
 	regular  bool
@@ -79,6 +80,7 @@ type File struct {
 	newborn   bool      // the checkpoint does not know it
 	ahead     int64     // where the block ends that is being handled
 	dropped   bool      // it is not ours any more
+	used      int64     // its room on the disk
 	spooled   bool      // what a stream gave
 	verified  int64     // when it was last read as the file that we know, by the clock that stamps files
 	real      string    // where the name leads, if it is a symbolic link

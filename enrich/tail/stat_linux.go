@@ -37,6 +37,7 @@ func statx(dir int, path string, flags int) (info, error) {
 	i := info{
 		key:      key{dev: unix.Mkdev(s.Dev_major, s.Dev_minor), ino: s.Ino},
 		size:     int64(s.Size),
+		used:     int64(s.Blocks) * 512,
 		modified: nanos(s.Mtime),
 		links:    uint64(s.Nlink),
 		regular:  s.Mode&unix.S_IFMT == unix.S_IFREG,
@@ -93,6 +94,11 @@ func move(dst, src *os.File) (n int, err error) {
 		return 0, io.EOF
 	}
 	return n, nil
+}
+
+// punchHole gives back the room of a part of f, which then reads as NULs.
+func punchHole(f *os.File, from, n int64) error {
+	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, n)
 }
 
 // again opens an open file once more, whatever its name is now.

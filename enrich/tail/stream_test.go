@@ -262,10 +262,11 @@ func pipe(t *testing.T, by string) (in, app *os.File) {
 		t.Cleanup(func() { app.Close() })
 		return in, app
 	}
-	ends, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
+	ends, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	syscall.SetNonblock(ends[0], true)
 	in, app = os.NewFile(uintptr(ends[0]), "in"), os.NewFile(uintptr(ends[1]), "app")
 	t.Cleanup(func() { app.Close() })
 	return in, app
