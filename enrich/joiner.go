@@ -2,6 +2,7 @@ package enrich
 
 import (
 	"context"
+	"encoding/binary"
 	"net/netip"
 	"regexp"
 	"sync"
@@ -22,6 +23,8 @@ const (
 	patience = 200 * time.Millisecond
 	// maxWaiting bounds the records that wait; what comes on top is decided on what is known.
 	maxWaiting = 4096
+	// cutMark ends the text of a record whose line was longer than the tailer hands out.
+	cutMark = "\n[the log's line is longer than 1 MiB; its rest was left out]"
 	// tick is how often what waits is looked at; nothing wakes while nothing waits.
 	tick = 20 * time.Millisecond
 )
@@ -144,7 +147,7 @@ func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
 	if len(b.Data) >= bulk {
 		j.silent.behind = b.Arrived
 	}
-	s := j.source(b.File)
+	s := j.source(b)
 	s.history.note(b.Offset+int64(len(b.Data)), b.Arrived)
 	if b.Record {
 		return j.readAgain(ctx, s, b)
@@ -156,6 +159,9 @@ func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
 	s.dropGiven()
 	if n := len(s.found); b.Partial && n > 0 {
 		s.partial = s.found[n-1].Offset
+		if b.Cut {
+			s.found[n-1].Text += cutMark
+		}
 	}
 	err := j.settle(ctx, s, b.Offset+int64(len(b.Data)), b.Arrived)
 	if b.Last {
@@ -174,7 +180,7 @@ func (j *Joiner) begin(now time.Time) {
 
 // readAgain takes a record that was complete, and not decided, when an earlier life ended.
 func (j *Joiner) readAgain(ctx context.Context, s *source, b *tail.Block) error {
-	r := record.One(j.options(), b.File.Note(), b.Offset, b.Data, b.Arrived)
+	r := record.One(j.options(b), b.File.Note(), b.Offset, b.Data, b.Arrived)
 	if r == nil {
 		return nil
 	}
@@ -183,16 +189,25 @@ func (j *Joiner) readAgain(ctx context.Context, s *source, b *tail.Block) error 
 	return j.consider(ctx, s, finding(b.File, r, hold), b.Arrived)
 }
 
-func (j *Joiner) source(f *tail.File) *source {
-	s := j.files[f]
+func (j *Joiner) source(b *tail.Block) *source {
+	s := j.files[b.File]
 	if s == nil {
-		s = &source{file: f, cut: record.New(j.options(), f.Note()), partial: -1, ways: tally{}}
-		j.files[f] = s
+		s = &source{file: b.File, cut: record.New(j.options(b), b.File.Note()), partial: -1, ways: tally{}}
+		j.files[b.File] = s
 	}
 	return s
 }
 
-func (j *Joiner) options() record.Options { return record.Options{Min: j.config.MinSeverity} }
+func (j *Joiner) options(b *tail.Block) record.Options {
+	o := record.Options{Min: j.config.MinSeverity}
+	switch b.Encoding {
+	case tail.UTF16LE:
+		o.UTF16 = binary.LittleEndian
+	case tail.UTF16BE:
+		o.UTF16 = binary.BigEndian
+	}
+	return o
+}
 
 func (s *source) take(r *record.Record) { s.found = append(s.found, r) }
 

@@ -35,6 +35,8 @@ type config struct {
 	SilentFailures    bool
 	MinSeverity       record.Severity
 	Ignore            []*regexp.Regexp
+	LogsRoom          int64
+	FreeLogs          bool
 	State             string
 	Table             string
 	TableSize         int64
@@ -104,6 +106,8 @@ func (c *config) options() []option {
 		{"tls-key", "tls.key", "FILE", text(&c.TLSKey), "its private key"},
 		{"logs", "logs", "GLOB", texts(&c.Logs), "the app's log files; `-` is standard input. None: no record is read"},
 		{"from", "from", "WHERE", oneOf(&c.From, "auto", "beginning", "end"), "where a file is begun that no checkpoint knows; `auto`: files that are there at the first start at their end, later ones at their beginning"},
+		{"logs-room", "logsRoom", "SIZE", size(&c.LogsRoom), "how much room the log files of a directory may take on the disk before a warning. Default: any"},
+		{"free-logs", "freeLogs", "", flagged(&c.FreeLogs), "beyond `--logs-room`, also give back the room of what is decided of them, the oldest first: such a file keeps its size, and reads as NULs there"},
 		{"forward", "forward", "WHAT", oneOf(&c.Forward, "matched", "errors"), "`matched`: error records tied to a session; `errors`: all of them, the others without the label"},
 		{"min-severity", "minSeverity", "NAME", severity(&c.MinSeverity), "the lowest severity that is forwarded, in Cloud Logging's names; OpenReplay reads none below ERROR"},
 		{"infer", "infer", "WHAT", oneOf(&c.Infer, "path", "kind", "nothing"), "how a record without anything exact may be matched: `path`, by the request that it names; `kind`, also by how errors of its kind are known to end; `nothing`"},

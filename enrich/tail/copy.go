@@ -22,7 +22,7 @@ const (
 // It costs nothing while the directory does not change.
 func (t *Tailer) unseen(v *view, now time.Time) {
 	for _, f := range slices.Clone(t.files) {
-		if i, ok := v.stat(filepath.Dir(f.Path)); ok && f.away.IsZero() && !f.gone && t.config.stamp(i) >= t.known-slack.Nanoseconds() {
+		if i, ok := v.stat(filepath.Dir(f.Path)); ok && f.away.IsZero() && !f.gone && !f.spooled && t.config.stamp(i) >= t.known-slack.Nanoseconds() {
 			t.displaced(v, f, now, t.known)
 		}
 	}

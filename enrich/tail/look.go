@@ -47,6 +47,7 @@ func (t *Tailer) look(now time.Time) {
 			strangers = append(strangers, e)
 		}
 	}
+	t.lookAtSpool(here, now)
 	went := t.searchAway(v, here, now)
 	for _, f := range slices.Clone(t.files) {
 		if f.src == nil && !f.gone && (f.dirty || !f.asleep) { // while it has a name
@@ -75,6 +76,7 @@ func (t *Tailer) look(now time.Time) {
 			f.marks = f.marks.take(f.src, min(f.size, window)).take(f.src, f.size)
 		}
 	}
+	t.bound()
 	t.looked, t.known = looked, looked.UnixNano()
 	t.metrics.files.Set(float64(len(t.files)))
 }
@@ -137,7 +139,7 @@ func (f *File) seen(e entry) {
 	if e.size < f.size && f.nul <= f.read { // apps that fill a file with NULs beforehand cut them off at the end
 		f.shrunk = true
 	}
-	f.name, f.real, f.size, f.modified = e.path, e.real, e.size, e.modified
+	f.name, f.real, f.size, f.used, f.modified = e.path, e.real, e.size, e.used, e.modified
 }
 
 // searchAway finds the files that are no longer where the globs look, and gives those that were there until now.
@@ -282,7 +284,7 @@ func (t *Tailer) lose(f *File, reason string) {
 	}
 	f.again = nil
 	f.mu.Unlock()
-	f.gone, f.dirty, f.lost = true, true, f.lost+lost
+	f.gone, f.dirty = true, true
 	f.close()
 	if t.byKey[f.key] == f {
 		delete(t.byKey, f.key)
@@ -378,7 +380,7 @@ func (t *Tailer) identify(k key) string {
 func (t *Tailer) begin(path string, e entry, src *os.File, start int64) *File {
 	f := t.newFile(path)
 	f.ID, f.newborn = t.identify(e.key), true
-	f.key, f.name, f.real, f.size, f.modified = e.key, e.path, e.real, e.size, e.modified
+	f.key, f.name, f.real, f.size, f.used, f.modified = e.key, e.path, e.real, e.size, e.used, e.modified
 	f.read, f.decided, f.dirty, f.limit = start, start, true, e.size
 	f.swap(src)
 	f.encoding = sniff(src)

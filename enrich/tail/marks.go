@@ -121,6 +121,11 @@ func (m marks) line(content io.ReaderAt) int64 {
 	return 0
 }
 
+// without drops the marks that look at bytes from from to to.
+func (m marks) without(from, to int64) marks {
+	return slices.DeleteFunc(slices.Clone(m), func(k mark) bool { return k.At > from && k.At-window < to })
+}
+
 // upTo gives the marks within a size.
 func (m marks) upTo(size int64) marks {
 	return slices.DeleteFunc(slices.Clone(m), func(k mark) bool { return k.At > size })

@@ -64,6 +64,12 @@ type Config struct {
 	From From
 	// Checkpoint is the path of the checkpoint; "" keeps none.
 	Checkpoint string
+	// Spool is a directory in which what streams give is kept until it is decided; "" keeps nothing: what was handed out
+	// of a stream is then gone with a crash.
+	Spool string
+	// Bound is how much room the logs of a directory may take before that is said; 0: any. With Free, room is given back.
+	Bound      int64
+	Free       bool
 	Log        *zap.Logger           // nil: silent
 	Registerer prometheus.Registerer // nil: the counts are kept to ourselves
 
