@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,6 +81,7 @@ type value interface {
 	set(texts []string) error
 	text() string // the default, for the reference
 	many() bool
+	allowed() []string // where only some words are
 }
 
 func newConfig() *config {
@@ -98,7 +100,8 @@ func newConfig() *config {
 func (c *config) options() []option {
 	return []option{
 		{"config", "", "FILE", text(&c.File), "the YAML file with the keys below"},
-		{"listen", "listen", "ADDR", text(&c.Listen), "where clients come in; for more than one port the file has `ports: [{listen, app}, ...]`"},
+		{"listen", "listen", "ADDR", text(&c.Listen), "where clients come in; more than one port: see `--port`, or `ports: [{listen, app}, ...]` in the file"},
+		{"port", "", "LISTEN=URL", ports(&c.Ports), "one of several ports, in place of `--listen` and `--app`, such as `:8080=http://127.0.0.1:8081`"},
 		{"app", "app", "URL", text(&c.App), "the unmodified app: `http://`, `https://` or `unix:/path`"},
 		{"app-ca", "appTLS.ca", "FILE", text(&c.AppCA), "PEM file of the authorities that sign an https app's certificate"},
 		{"app-server-name", "appTLS.serverName", "NAME", text(&c.AppName), "the name that an https app's certificate must have, where it is not the host of `--app`"},
@@ -150,6 +153,7 @@ func (c *config) options() []option {
 type scalar struct {
 	parse func(string) error
 	show  func() string
+	words []string // where only some are allowed
 }
 
 func (s scalar) set(texts []string) error {
@@ -158,11 +162,12 @@ func (s scalar) set(texts []string) error {
 	}
 	return s.parse(texts[0])
 }
-func (s scalar) text() string { return s.show() }
-func (s scalar) many() bool   { return false }
+func (s scalar) text() string      { return s.show() }
+func (s scalar) many() bool        { return false }
+func (s scalar) allowed() []string { return s.words }
 
 func text(p *string) value {
-	return scalar{func(s string) error { *p = s; return nil }, func() string { return *p }}
+	return scalar{parse: func(s string) error { *p = s; return nil }, show: func() string { return *p }}
 }
 
 func flagged(p *bool) value {
@@ -172,7 +177,7 @@ func flagged(p *bool) value {
 		}
 		return nil
 	}
-	return scalar{parse, func() string { return strconv.FormatBool(*p) }}
+	return scalar{parse: parse, show: func() string { return strconv.FormatBool(*p) }, words: []string{"true", "false"}}
 }
 
 func number(p *int) value {
@@ -182,7 +187,7 @@ func number(p *int) value {
 		}
 		return nil
 	}
-	return scalar{parse, func() string { return strconv.Itoa(*p) }}
+	return scalar{parse: parse, show: func() string { return strconv.Itoa(*p) }}
 }
 
 func duration(p *time.Duration) value {
@@ -192,7 +197,7 @@ func duration(p *time.Duration) value {
 		}
 		return nil
 	}
-	return scalar{parse, func() string { return p.String() }}
+	return scalar{parse: parse, show: func() string { return p.String() }}
 }
 
 func severity(p *record.Severity) value {
@@ -200,20 +205,18 @@ func severity(p *record.Severity) value {
 		*p, err = record.ParseSeverity(s)
 		return err
 	}
-	return scalar{parse, func() string { return p.String() }}
+	return scalar{parse: parse, show: func() string { return p.String() }, words: record.Severities()}
 }
 
-func oneOf(p *string, allowed ...string) value {
+func oneOf(p *string, words ...string) value {
 	parse := func(s string) error {
-		for _, a := range allowed {
-			if s == a {
-				*p = s
-				return nil
-			}
+		if !slices.Contains(words, s) {
+			return fmt.Errorf("%q is not one of %s", s, strings.Join(words, ", "))
 		}
-		return fmt.Errorf("%q is not one of %s", s, strings.Join(allowed, ", "))
+		*p = s
+		return nil
 	}
-	return scalar{parse, func() string { return *p }}
+	return scalar{parse: parse, show: func() string { return *p }, words: words}
 }
 
 var units = []struct {
@@ -232,7 +235,7 @@ func size(p *int64) value {
 		}
 		return fmt.Errorf("%q is not a size such as 64MiB", s)
 	}
-	return scalar{parse, func() string { return strconv.FormatInt(*p>>20, 10) + "MiB" }}
+	return scalar{parse: parse, show: func() string { return strconv.FormatInt(*p>>20, 10) + "MiB" }}
 }
 
 // list is a value that may be repeated.
@@ -244,6 +247,7 @@ type list struct {
 func (l list) set(texts []string) error { return l.parse(texts) }
 func (l list) text() string             { return l.show() }
 func (l list) many() bool               { return true }
+func (l list) allowed() []string        { return nil }
 
 func texts(p *[]string) value {
 	parse := func(s []string) error {
@@ -256,6 +260,21 @@ func texts(p *[]string) value {
 		return nil
 	}
 	return list{parse, func() string { return strings.Join(*p, ", ") }}
+}
+
+func ports(p *[]port) value {
+	parse := func(s []string) error {
+		*p = nil
+		for _, t := range s {
+			listen, app, ok := strings.Cut(t, "=")
+			if !ok {
+				return fmt.Errorf("%q is not like :8080=http://127.0.0.1:8081", t)
+			}
+			*p = append(*p, port{listen, app})
+		}
+		return nil
+	}
+	return list{parse, func() string { return "" }}
 }
 
 func patterns(p *[]*regexp.Regexp) value {
