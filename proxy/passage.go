@@ -38,7 +38,7 @@ func (x *exchange) cross(s *hops, r *http.Request) (*http.Response, error) {
 	resp, err := h.answer(x, r)
 	if err != nil {
 		p.end()
-		p.settle()
+		p.settle(lastWord)
 		return nil, p.why(err)
 	}
 	p.head()
@@ -90,13 +90,13 @@ func (x *exchange) sent(p *passage, err error) {
 
 // settle waits a moment for the sending to end, so that it is known whether anything was sent. A client that is slow with
 // its body is not waited for: its request counts as sent.
-func (p *passage) settle() {
+func (p *passage) settle(wait time.Duration) {
 	if p.done == nil {
 		return
 	}
 	select {
 	case <-p.done:
-	case <-time.After(lastWord):
+	case <-time.After(wait):
 	}
 }
 
@@ -127,8 +127,19 @@ func (p *passage) read(goesOn bool) {
 	p.complete = goesOn
 }
 
-// end gives the connection back, if both directions came to their ends on it.
+// whole says whether the answer was read to its end.
+func (p *passage) whole() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.complete
+}
+
+// end gives the connection back, if both directions came to their ends on it. An app's answer may be here before the
+// sender has noted that its last piece is out.
 func (p *passage) end() {
+	if p.whole() {
+		p.settle(flushAfter)
+	}
 	p.mu.Lock()
 	fit := p.sent && p.complete
 	p.sent, p.complete = false, false
