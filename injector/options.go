@@ -24,19 +24,24 @@ type option struct {
 	Flag, Arg string
 	Many      bool
 	Allowed   []string
+	Usage     string
 }
 
 var options = func() map[string]option {
 	out := map[string]option{}
 	for line := range strings.Lines(optionsJSON) {
-		var o option
-		if err := json.Unmarshal([]byte(line), &o); err != nil {
-			panic(err) // a test reads it first
-		}
+		o := parseOption(line)
 		out[o.Flag] = o
 	}
 	return out
 }()
+
+func parseOption(line string) (o option) {
+	if err := json.Unmarshal([]byte(line), &o); err != nil {
+		panic(err) // it is part of the program, and tests read it
+	}
+	return o
+}
 
 // ours are the options whose values belong to what the injector mounts and names.
 var ours = []string{"config", "state", "table", "tls-cert", "tls-key", "record-exchanges", "k8s-namespace", "k8s-pod", "k8s-container", "keep-client-address"}

@@ -30,10 +30,9 @@ type settings struct {
 
 // A setting is an annotation that is not an option of the sidecar.
 type setting struct {
-	key string // behind Prefix
-	set func(*settings, string) error
-	// Usage is for the reference page.
-	Usage string
+	key   string // behind Prefix
+	set   func(*settings, string) error
+	usage string
 }
 
 func word(p func(*settings) *string, shape *regexp.Regexp, what string) func(*settings, string) error {
