@@ -64,6 +64,7 @@ func (i Infer) allows(way string) bool {
 // Config is what a Joiner needs.
 type Config struct {
 	Exchanges   Exchanges
+	Sessions    Sessions // nil: what the proxy knew when a request came is all that is known
 	MinSeverity record.Severity
 	Unmatched   bool // also give out records that belong to no session
 	Ignore      []*regexp.Regexp
@@ -89,7 +90,8 @@ type Joiner struct {
 	waiting  []*candidate
 	folds    *folds
 	silent   *silent       // nil until the time is known
-	later    []*Exchange   // silent failures whose records may still be waiting
+	later    []*Exchange   // silent failures whose records may still be waiting, or whose session is not known yet
+	relook   time.Time     // when those are looked at next
 	next     time.Time     // when Run looks next; zero: not before something waits
 	wake     chan struct{} // tells Run that next is sooner now
 }
@@ -123,7 +125,8 @@ type candidate struct {
 	look     time.Time // when to look again
 	step     time.Duration
 	fold     *fold
-	grown    int // the evidence that was there when it was last looked at
+	next     time.Time // it is not looked at before
+	grown    int       // the evidence that was there when it was last looked at
 }
 
 // New gives a joiner.
@@ -299,7 +302,12 @@ func (j *Joiner) proceed(ctx context.Context, c *candidate, now time.Time) error
 		c.match = j.infer(c, now)
 		c.look, c.step, c.grown = now.Add(c.step), 2*c.step, j.grown
 	}
-	if c.unsettled() && now.Before(c.until) && len(j.waiting) < maxWaiting {
+	nameless := j.whose(c.match.exchange, now)
+	soon := c.unsettled() && now.Before(c.until)
+	if (soon || nameless) && len(j.waiting) < maxWaiting {
+		if !soon { // many may wait for their session alone, and for long
+			c.next = now.Add(sessionLook)
+		}
 		j.await(c, now)
 		return nil
 	}
@@ -444,6 +452,10 @@ func (j *Joiner) decideWaiting(ctx context.Context, now time.Time) error {
 	waiting := j.waiting
 	j.waiting = nil
 	for i, c := range waiting {
+		if now.Before(c.next) {
+			j.waiting = append(j.waiting, c)
+			continue
+		}
 		j.lookAgain(c)
 		if err := j.proceed(ctx, c, now); err != nil {
 			j.waiting = append(j.waiting, waiting[i:]...)

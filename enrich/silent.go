@@ -66,7 +66,7 @@ func (j *Joiner) searchSilent(ctx context.Context, now time.Time, all bool) erro
 	}
 	var failed []*Exchange
 	j.config.Exchanges.During(s.from, to, func(x Exchange) bool {
-		if x.Status >= 500 && x.HasSession() && x.End.After(s.from) && !x.End.After(to) {
+		if x.Status >= 500 && (x.HasSession() || x.AppSession != 0 && j.config.Sessions != nil) && x.End.After(s.from) && !x.End.After(to) {
 			failed = append(failed, &x)
 		}
 		return true
@@ -85,8 +85,12 @@ func (j *Joiner) failedSilently(ctx context.Context, x *Exchange, now time.Time,
 	if known, _ := j.silent.knows(x); known {
 		return nil
 	}
-	if !all && j.mayGet(x) {
+	wait := j.whose(x, now)
+	if !all && (wait || j.mayGet(x)) && len(j.later) < maxWaiting {
 		j.later = append(j.later, x)
+		return nil
+	}
+	if !x.HasSession() {
 		return nil
 	}
 	j.silent.tell(x, true)
@@ -121,6 +125,10 @@ func placeOf(x *Exchange) int64 {
 
 // searchLater looks again at those whose records waited.
 func (j *Joiner) searchLater(ctx context.Context, now time.Time, all bool) error {
+	if now.Before(j.relook) && !all {
+		return nil
+	}
+	j.relook = now.Add(sessionLook)
 	later := j.later
 	j.later = nil
 	for _, x := range later {

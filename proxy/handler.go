@@ -106,23 +106,20 @@ func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, target strin
 	x.Begin = time.Now()
 	x.Method, x.Target = r.Method, target
 	x.Client, _, _ = net.SplitHostPort(r.RemoteAddr)
-	p.identify(x, r.Header)
+	p.identify(x, r)
 	x.answer = answer{ResponseWriter: w, x: x, request: r}
 	x.ctx, x.cancel = context.WithCancel(exchangeContext{p.base, x})
 	return x
 }
 
 // identify finds out which request of whose session this is.
-func (p *Proxy) identify(x *exchange, h http.Header) {
-	var origin, by string
+func (p *Proxy) identify(x *exchange, r *http.Request) {
+	h := r.Header
+	var origin string
 	x.ID, origin = p.ids.request(h)
 	p.ids.complete(h)
 	x.IDs = p.ids.others(x.IDs, h)
-	x.Session, x.SessionID, by = p.sessions.read(h)
-	x.AppSession = p.cookies.of(h["Cookie"])
-	if x.Session != "" || x.SessionID != 0 {
-		x.SessionBy = by
-	}
+	by := p.whose(x, r)
 	p.metrics.ids[origin].Inc()
 	p.metrics.sessions[by].Inc()
 }

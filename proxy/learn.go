@@ -31,6 +31,7 @@ func (x *exchange) learn(resp *http.Response) {
 		stripAnswer(h, resp.StatusCode)
 	}
 	x.preflight.allow(resp)
+	x.tellBrowser(resp)
 	if x.proxy.config.AnswerRequestID {
 		h[x.proxy.ids.main] = []string{x.ID}
 	}

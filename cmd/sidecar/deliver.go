@@ -107,7 +107,7 @@ func (d *delivery) once() error {
 	defer logs.Close()
 	out, closeOut := d.newForwarder(books, logs, reg)
 	defer closeOut()
-	join := enrich.New(enrich.Config{Exchanges: d.table, MinSeverity: d.config.MinSeverity,
+	join := enrich.New(enrich.Config{Exchanges: d.table, Sessions: d.sessions(), MinSeverity: d.config.MinSeverity,
 		Unmatched: d.config.Forward == "errors", Ignore: d.config.Ignore, SilentFailures: d.config.SilentFailures,
 		Infer: inferFrom(d.config.Infer),
 		Out:   out.Put, Log: d.log, Registerer: reg})
@@ -145,6 +145,14 @@ func (d *delivery) once() error {
 		return err
 	}
 	return nil
+}
+
+// sessions is nil, and not a nil memory, where nothing is learned.
+func (d *delivery) sessions() enrich.Sessions {
+	if d.learned == nil {
+		return nil
+	}
+	return d.learned
 }
 
 // read hands a block on. One that made the sidecar fail three times is passed over.

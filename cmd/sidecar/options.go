@@ -12,6 +12,7 @@ import (
 
 	"github.com/openreplay/log-sidecar/enrich/record"
 	"github.com/openreplay/log-sidecar/proxy"
+	"github.com/openreplay/log-sidecar/session"
 )
 
 // config is everything that can be set. Its zero value is not useful: see newConfig.
@@ -24,6 +25,10 @@ type config struct {
 	AppCA, AppName    string
 	TLSCert, TLSKey   string
 	SessionHeaders    []string
+	LearnSessions     bool
+	Sessions          string
+	SessionsSize      int64
+	SessionCookie     bool
 	RequestIDHeader   string
 	AnswerRequestID   bool
 	TraceParent       bool
@@ -87,7 +92,7 @@ type value interface {
 func newConfig() *config {
 	return &config{
 		Listen: ":8080", App: "http://127.0.0.1:8081",
-		SessionHeaders: []string{"X-OpenReplay-SessionToken"}, RequestIDHeader: "X-Request-ID",
+		SessionHeaders: []string{"X-OpenReplay-SessionToken"}, LearnSessions: true, SessionsSize: session.DefaultSize, RequestIDHeader: "X-Request-ID",
 		LocalOnly: proxy.LocalOnlyPaths(),
 		From:      "auto", Forward: "matched", Infer: "path", SilentFailures: true, MinSeverity: record.Error,
 		State: "/var/lib/openreplay-sidecar", TableSize: 16 << 20,
@@ -129,6 +134,10 @@ func (c *config) options() []option {
 		{"pace", "cloudLogging.pace", "N", number(&c.Pace), "entries a second at most, with ten seconds' worth of burst; 0: no bound. OpenReplay's reader cannot read more than 50"},
 		{"timestamp", "cloudLogging.timestamp", "WHICH", oneOf(&c.Timestamp, "sealed", "event"), "`event`: the record's own time, for those who do not use OpenReplay's reader, which never looks back"},
 		{"session-header", "session.headers", "NAME", texts(&c.SessionHeaders), "the header with the session token"},
+		{"learn-sessions", "session.learn", "", flagged(&c.LearnSessions), "learn from the requests with the header which session the app's own session cookie belongs to, for those without: SESSIONS.md"},
+		{"sessions", "session.file", "FILE", text(&c.Sessions), "where that is kept; best on a memory-backed path. Default: `STATE/sessions`"},
+		{"sessions-size", "session.size", "SIZE", size(&c.SessionsSize), "how much room it has: some 4,000 browsers a MiB"},
+		{"session-cookie", "session.cookie", "", flagged(&c.SessionCookie), "let the answer to a request with the header set a cookie of the sidecar's own with the token, which the app never sees"},
 		{"request-id-header", "requestID.header", "NAME", text(&c.RequestIDHeader), "kept if it came, made if not"},
 		{"answer-request-id", "requestID.answer", "", flagged(&c.AnswerRequestID), "give the request ID back to the client, under the same name"},
 		{"trace-parent", "requestID.traceParent", "", flagged(&c.TraceParent), "give requests that come without `traceparent` a new one, for apps that log its trace ID. Its flags are 00: a tracing agent that follows its caller records no such request"},
