@@ -129,7 +129,6 @@ func (w *world) endlessLine(trouble func()) {
 	}
 	w.put("\n")
 	w.some(5)
-	w.noticed()
 	w.arrived()
 	if peak := w.peak(); peak > 64<<20 {
 		w.t.Errorf("the sidecar took %d MiB", peak>>20)

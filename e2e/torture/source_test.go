@@ -174,7 +174,9 @@ func (w *world) forbidden(trouble func()) {
 	const nobody = 65534
 	w.must(os.MkdirAll(w.stage.State, 0o755))
 	w.must(os.Chown(w.stage.State, nobody, nobody))
-	w.must(os.Chmod(filepath.Dir(stage.Program(w.t)), 0o755))
+	for _, dir := range []string{filepath.Dir(stage.Program(w.t)), filepath.Dir(w.stage.Dir), w.stage.Dir, w.stage.Logs} {
+		w.must(os.Chmod(dir, 0o755))
+	}
 	w.adapt = func(cmd *exec.Cmd) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}

@@ -38,10 +38,10 @@ func (t *Tailer) displaced(v *view, f *File, now time.Time, since int64) {
 		src, err := os.Open(e.path)
 		if err != nil {
 			t.say(e.path, err)
-			continue
+			src = nil
 		}
 		g := t.begin(f.Path, e, src, 0)
-		g.away, g.unsure = now, e.size == 0 || t.original(src, e.size) != nil
+		g.away, g.unsure = now, e.size == 0 || src == nil || t.original(src, e.size) != nil
 		t.order(g)
 	}
 }

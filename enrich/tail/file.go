@@ -228,11 +228,11 @@ var errChanged = errors.New("the file was truncated or rewritten")
 func (t *Tailer) open(f *File, now time.Time) bool {
 	src, err := os.Open(f.name)
 	if err != nil {
-		t.say(f.Path, err)
+		t.say(f.name, err)
 		f.due = now.Add(time.Second)
 		return false
 	}
-	t.over(f.Path)
+	t.over(f.name)
 	i, err := fstat(src)
 	if err != nil || i.key != f.key { // it was renamed after the last look; the next one finds it
 		src.Close()
@@ -246,7 +246,7 @@ func (t *Tailer) open(f *File, now time.Time) bool {
 		f.shrunk = true
 		return true
 	}
-	f.marks = f.marks.take(src, f.read)
+	f.markStart(src)
 	return true
 }
 

@@ -304,11 +304,13 @@ func (t *Tailer) meet(e entry) {
 		return
 	}
 	src, err := os.Open(e.path)
-	if err != nil {
-		t.refused(e, err)
+	if err != nil { // it may be rotated away before we are allowed to read it
+		t.say(e.path, err)
+		g := t.begin(e.path, e, nil, t.start(e))
+		g.unsure = g.read == 0 && t.hasBase(e)
+		t.order(g)
 		return
 	}
-	t.over(e.path)
 	if !e.sure && isBinary(src) {
 		t.binary[e.key] = true
 		t.log.Info("a file is no log and is left alone", zap.String("path", e.path))
@@ -329,19 +331,8 @@ func (t *Tailer) meet(e entry) {
 	t.order(g)
 }
 
-// refused notes a file that cannot be opened, and how long it was at the first look.
-func (t *Tailer) refused(e entry, err error) {
-	t.say(e.path, err)
-	if _, ok := t.late[e.key]; !ok {
-		t.late[e.key] = t.start(e)
-	}
-}
-
 // start gives where a file is begun.
 func (t *Tailer) start(e entry) int64 {
-	if at, ok := t.late[e.key]; ok {
-		return at
-	}
 	for _, f := range t.files {
 		if f.Path == e.path {
 			return 0 // it takes that one's place
@@ -382,18 +373,25 @@ func (t *Tailer) begin(path string, e entry, src *os.File, start int64) *File {
 	f.ID, f.newborn = t.identify(e.key), true
 	f.key, f.name, f.real, f.size, f.used, f.modified = e.key, e.path, e.real, e.size, e.used, e.modified
 	f.read, f.decided, f.dirty, f.limit = start, start, true, e.size
-	f.swap(src)
-	f.encoding = sniff(src)
-	f.verified = t.known
-	if start > window {
-		f.marks = f.marks.take(src, window)
+	f.verified, f.known = t.known, e.size
+	if src != nil {
+		f.swap(src)
+		f.encoding = sniff(src)
+		f.markStart(src)
 	}
-	f.marks = f.marks.take(src, start)
 	t.files = append(t.files, f)
 	t.byKey[f.key] = f
 	t.log.Info("a log file is followed", zap.String("path", path), zap.String("now", e.path), zap.Int64("from", start))
 	t.touch()
 	return f
+}
+
+// markStart notes what stands before the place where f is begun.
+func (f *File) markStart(src *os.File) {
+	if f.read > window && len(f.marks) == 0 {
+		f.marks = f.marks.take(src, window)
+	}
+	f.marks = f.marks.take(src, f.read)
 }
 
 // forget drops a file.

@@ -91,7 +91,6 @@ type Tailer struct {
 	mu       sync.Mutex // guards what follows, and what File says that it guards
 	files    []*File    // oldest first
 	byKey    map[key]*File
-	late     map[key]int64       // files that we were not allowed to read at the first look: how long they were
 	binary   map[key]bool        // files that are no logs
 	pipes    []entry             // the pipes of the last look
 	said     map[string]string   // problems that are not over, so that each is said once
@@ -138,7 +137,6 @@ func New(c Config) (*Tailer, error) {
 		metrics:  newMetrics(c.Registerer),
 		started:  c.wall(),
 		byKey:    map[key]*File{},
-		late:     map[key]int64{},
 		listings: map[string]*listing{},
 		binary:   map[key]bool{},
 		said:     map[string]string{},
