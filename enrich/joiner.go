@@ -74,6 +74,7 @@ type Config struct {
 	SilentFailures bool
 	// Out takes a finding, and waits while it can take no more.
 	Out        func(context.Context, *Finding) error
+	Ledger     *Ledger // may be nil
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
 }
@@ -263,10 +264,12 @@ func finding(f *tail.File, r *record.Record, hold *tail.Hold) *Finding {
 // consider decides on a record, or lets it wait.
 func (j *Joiner) consider(ctx context.Context, s *source, f *Finding, now time.Time) error {
 	j.metrics.found.WithLabelValues(f.Record.Severity.String()).Inc()
+	j.config.Ledger.Found(FromRecord, 1)
 	s.learnLag(f.Record)
 	for _, pattern := range j.config.Ignore {
 		if pattern.MatchString(f.Record.Text) {
 			j.metrics.unmatched.WithLabelValues("ignored").Inc()
+			j.config.Ledger.Dropped("ignored", 1)
 			f.Release()
 			return nil
 		}
@@ -319,6 +322,7 @@ func (j *Joiner) conclude(ctx context.Context, c *candidate, now time.Time) erro
 	if x := c.match.exchange; x != nil && x.HasSession() {
 		if c.fold == nil && j.folds.add(c, now) {
 			j.metrics.unmatched.WithLabelValues(folded).Inc()
+			j.config.Ledger.Dropped(folded, 1)
 			return nil
 		}
 		if c.fold != nil && len(j.files) > 1 && now.Sub(c.fold.at) < foldWait && len(j.waiting) < maxWaiting {
@@ -359,6 +363,7 @@ func (j *Joiner) decide(ctx context.Context, c *candidate) error {
 		j.metrics.unmatched.WithLabelValues(c.match.reason).Inc()
 	}
 	if !matched && !j.config.Unmatched {
+		j.config.Ledger.Dropped("unmatched", 1)
 		f.Release()
 		return nil
 	}

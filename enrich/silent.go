@@ -95,6 +95,7 @@ func (j *Joiner) failedSilently(ctx context.Context, x *Exchange, now time.Time,
 	}
 	j.silent.tell(x, true)
 	j.metrics.silent.Inc()
+	j.config.Ledger.Found(FromExchange, 1)
 	path, _, _ := strings.Cut(x.Target, "?")
 	return j.config.Out(ctx, &Finding{
 		Record: &record.Record{Offset: placeOf(x), Severity: record.Error, Time: x.End, ZoneGiven: true, Arrived: now, Status: x.Status,

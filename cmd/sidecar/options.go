@@ -54,6 +54,7 @@ type config struct {
 	Pace              int
 	Timestamp         string
 	Redact            bool
+	FoldRepeats       bool
 	OpenReplayURL     string
 	OpenReplayProject string
 	K8sCluster        string
@@ -133,6 +134,7 @@ func (c *config) options() []option {
 		{"plaintext", "cloudLogging.plaintext", "", flagged(&c.Plaintext), "no TLS and no credentials: for the stand-in"},
 		{"pace", "cloudLogging.pace", "N", number(&c.Pace), "entries a second at most, with ten seconds' worth of burst; 0: no bound. OpenReplay's reader cannot read more than 50"},
 		{"timestamp", "cloudLogging.timestamp", "WHICH", oneOf(&c.Timestamp, "sealed", "event"), "`event`: the record's own time, for those who do not use OpenReplay's reader, which never looks back"},
+		{"fold-repeats", "cloudLogging.foldRepeats", "", flagged(&c.FoldRepeats), "make one entry, with their number, of errors that say the same in the same session within a second; each then waits for that second"},
 		{"session-header", "session.headers", "NAME", texts(&c.SessionHeaders), "the header with the session token"},
 		{"learn-sessions", "session.learn", "", flagged(&c.LearnSessions), "learn from the requests with the header which session the app's own session cookie belongs to, for those without: SESSIONS.md"},
 		{"sessions", "session.file", "FILE", text(&c.Sessions), "where that is kept; best on a memory-backed path. Default: `STATE/sessions`"},
