@@ -19,9 +19,7 @@ import (
 type exchange struct {
 	enrich.Exchange
 	proxy     *Proxy
-	client    *client         // nil where the connection is not one of ours, as in tests of the handler alone
-	ctx       context.Context // ends when there is nobody to answer, and when the proxy's patience does
-	cancel    context.CancelFunc
+	client    *client // nil where the connection is not one of ours, as in tests of the handler alone
 	body      *upload
 	answer    answer
 	upgrade   string // the protocol that the client wants to change to
@@ -35,6 +33,10 @@ type exchange struct {
 	mu   sync.Mutex // guards what stands below: the client's end and the transport come from other goroutines
 	link link
 	gone bool // the client has closed its side
+
+	ended bool
+	done  chan struct{} // nil while nobody waits for the end
+	hop   *hop          // nil while none is held
 }
 
 // link is the connection to the app that an attempt goes by.
@@ -47,22 +49,77 @@ type link struct {
 	passage *passage // nil in HTTP/2
 }
 
-// exchangeContext lets an engine find the exchange that a request belongs to.
-type exchangeContext struct {
-	context.Context
-	x *exchange
-}
+// exchangeOf finds the exchange that a request on its way to the app belongs to: it is the request's context.
+func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKey{}).(*exchange) }
 
 type exchangeKey struct{}
 
-func (c exchangeContext) Value(key any) any {
+// Value, Deadline, Done and Err make an exchange the context of its request to the app. It ends when there is nobody to
+// answer, and when the exchange is over.
+func (x *exchange) Value(key any) any {
 	if key == (exchangeKey{}) {
-		return c.x
+		return x
 	}
-	return c.Context.Value(key)
+	return nil
 }
 
-func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKey{}).(*exchange) }
+// Deadline says that there is none.
+func (x *exchange) Deadline() (t time.Time, ok bool) { return t, false }
+
+// Done is for those who wait; most exchanges have none.
+func (x *exchange) Done() <-chan struct{} {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done == nil {
+		x.done = make(chan struct{})
+		if x.ended {
+			close(x.done)
+		}
+	}
+	return x.done
+}
+
+func (x *exchange) Err() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.ended {
+		return context.Canceled
+	}
+	return nil
+}
+
+// cancel ends what goes on for the exchange.
+func (x *exchange) cancel() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.ended {
+		return
+	}
+	x.ended = true
+	if x.done != nil {
+		close(x.done)
+	}
+	if x.hop != nil {
+		x.hop.close()
+	}
+}
+
+// hold makes h go down with the exchange, and letGo ends that. letGo says no where it has happened.
+func (x *exchange) hold(h *hop) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.hop = h
+	if x.ended {
+		h.close()
+	}
+}
+
+func (x *exchange) letGo() (alive bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.hop = nil
+	return !x.ended
+}
 
 // serve brings the request to the app and the answer back.
 func (x *exchange) serve(r *http.Request) {
@@ -114,16 +171,22 @@ const lingering = 5 * time.Second
 // watch passes on that the client has gone; the function that it returns ends the watch. An HTTP/1 client that merely
 // closes its side looks the same at first, and may still wait for its answer: the app is told just that, and decides.
 func (x *exchange) watch(r *http.Request) (stop func() bool) {
-	return context.AfterFunc(r.Context(), func() {
-		if r.ProtoMajor > 1 || x.client == nil || x.client.broken.Load() {
-			x.cancel()
-			return
-		}
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		x.gone = true
-		x.halfClose()
-	})
+	if x.client != nil && r.ProtoMajor == 1 && r.TLS == nil {
+		return x.client.watch(x) // as it reads; to wait for the request's context costs ten times as much
+	}
+	return context.AfterFunc(r.Context(), func() { x.left(r.ProtoMajor > 1 || x.client == nil || x.client.broken.Load()) })
+}
+
+// left notes that the client has gone altogether, or that it has closed its side.
+func (x *exchange) left(altogether bool) {
+	if altogether {
+		x.cancel()
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.gone = true
+	x.halfClose()
 }
 
 // halfClose waits until the request is out, for nothing can be sent behind it. The caller holds mu.
@@ -177,7 +240,7 @@ func (x *exchange) unsent() bool {
 	x.mu.Lock()
 	l := x.link
 	x.mu.Unlock()
-	return x.ctx.Err() == nil && l.raw != nil && l.reused && l.raw.written.Load() == l.written && x.body.untouched()
+	return x.Err() == nil && l.raw != nil && l.reused && l.raw.written.Load() == l.written && x.body.untouched()
 }
 
 func (x *exchange) roundTrip(r *http.Request) (*http.Response, error) {
@@ -195,7 +258,7 @@ func (x *exchange) roundTrip(r *http.Request) (*http.Response, error) {
 			Got100Continue: x.body.agree,
 			Got1xxResponse: x.answer.informational,
 		}
-		return x.proxy.app.h2.RoundTrip(r.WithContext(httptrace.WithClientTrace(x.ctx, trace)))
+		return x.proxy.app.h2.RoundTrip(r.WithContext(httptrace.WithClientTrace(x, trace)))
 	}
 	return x.cross(x.hops(r), r)
 }

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"net/url"
@@ -70,7 +69,7 @@ func (x *exchange) outgoing(r *http.Request) *http.Request {
 	if r.ProtoMajor == 1 && r.ContentLength < 0 && r.Trailer == nil {
 		r.Trailer = http.Header{} // there may be trailers that were not announced
 	}
-	r = r.WithContext(x.ctx)
+	r = r.WithContext(x)
 	r.RequestURI = ""
 	if r.Host == "" {
 		r.Host = x.proxy.app.host
@@ -108,7 +107,6 @@ func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, target strin
 	x.Client, _, _ = net.SplitHostPort(r.RemoteAddr)
 	p.identify(x, r)
 	x.answer = answer{ResponseWriter: w, x: x, request: r}
-	x.ctx, x.cancel = context.WithCancel(exchangeContext{p.base, x})
 	return x
 }
 

@@ -49,16 +49,36 @@ type client struct {
 	net.Conn
 	release func()
 	once    sync.Once
+	ended   atomic.Bool // nothing more will come from it
 	broken  atomic.Bool // reading failed with something else than the end
 	own     atomic.Pointer[hops]
+	serves  atomic.Pointer[exchange] // nil between two, and where nobody watches
 }
 
 func (c *client) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if err != nil && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded) {
-		c.broken.Store(true)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.broken.Store(err != io.EOF)
+		c.ended.Store(true)
+		if x := c.serves.Load(); x != nil {
+			x.left(err != io.EOF)
+		}
 	}
 	return n, err
+}
+
+// watch lets x know when its client goes. The HTTP server reads while the exchange goes on, to notice just that.
+func (c *client) watch(x *exchange) (stop func() bool) {
+	c.serves.Store(x)
+	if c.ended.Load() { // it may have done so at once
+		x.left(c.broken.Load())
+	}
+	return c.forget
+}
+
+func (c *client) forget() bool {
+	c.serves.Store(nil)
+	return true
 }
 
 func (c *client) Close() error {

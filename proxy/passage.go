@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"net/textproto"
@@ -14,9 +13,9 @@ import (
 
 // A passage is one exchange's use of a hop.
 type passage struct {
-	hop      *hop
-	done     chan struct{} // closed when nothing more of the request goes out; nil where it has no body
-	released func() bool   // ends the watch over the exchange's context; false where that has cut the connection
+	x    *exchange
+	hop  *hop
+	done chan struct{} // closed when nothing more of the request goes out; nil where it has no body
 
 	mu       sync.Mutex
 	sent     bool  // the request is out, to its end
@@ -27,11 +26,12 @@ type passage struct {
 
 // cross sends the request to the app on a connection of its own for as long as it takes, and reads the answer's head.
 func (x *exchange) cross(s *hops, r *http.Request) (*http.Response, error) {
-	h, reused, err := s.take(x.ctx, r.URL.Host)
+	h, reused, err := s.take(x, r.URL.Host)
 	if err != nil {
 		return nil, err
 	}
-	p := &passage{hop: h, released: context.AfterFunc(x.ctx, h.close)}
+	p := &passage{x: x, hop: h}
+	x.hold(h)
 	h.raw.use(x)
 	x.gotConn(link{conn: h.conn, raw: h.raw, reused: reused, written: h.raw.written.Load(), passage: p}, h.own)
 	x.put(p, r)
@@ -43,7 +43,7 @@ func (x *exchange) cross(s *hops, r *http.Request) (*http.Response, error) {
 	}
 	p.head()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		p.released()
+		x.letGo()
 		resp.Body = &changed{h}
 		return resp, nil
 	}
@@ -144,7 +144,7 @@ func (p *passage) end() {
 	fit := p.sent && p.complete
 	p.sent, p.complete = false, false
 	p.mu.Unlock()
-	if p.released() && fit && p.hop.r.Buffered() == 0 && !p.hop.raw.ended.Load() {
+	if p.x.letGo() && fit && p.hop.r.Buffered() == 0 && !p.hop.raw.ended.Load() {
 		p.hop.hops.put(p.hop)
 		return
 	}

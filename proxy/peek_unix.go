@@ -20,10 +20,11 @@ func silent(c net.Conn) func() bool {
 		return func() bool { return false }
 	}
 	var quiet bool
-	var one [1]byte
+	ask := []unix.PollFd{{Events: unix.POLLIN}}
 	look := func(fd uintptr) bool {
-		_, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		quiet = err == unix.EAGAIN
+		ask[0].Fd = int32(fd)
+		n, err := unix.Poll(ask, 0)
+		quiet = n == 0 && err == nil
 		return true
 	}
 	return func() bool {
