@@ -137,7 +137,7 @@ func readSettings(p *pod, d Defaults, warn func(string, ...any)) (settings, erro
 	if s.traffic == "env" && len(s.portEnvs) == 0 {
 		s.portEnvs = []string{"PORT"}
 	}
-	if s.traffic == "" && s.options["listen"] == nil && s.options["port"] == nil {
+	if s.traffic == "" && s.options["listen"] == nil && s.options["ports"] == nil {
 		s.traffic = "name"
 	}
 	return s, nil

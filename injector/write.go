@@ -273,9 +273,9 @@ func (i *injection) arguments() []string {
 		i.setOption("app", fmt.Sprintf("%s://127.0.0.1:%d", i.scheme, i.routes[0].app))
 	}
 	if len(i.routes) > 1 {
-		i.set.options["port"] = nil
+		i.set.options["ports"] = nil
 		for _, r := range i.routes {
-			i.set.options["port"] = append(i.set.options["port"], fmt.Sprintf(":%d=%s://127.0.0.1:%d", r.listen, i.scheme, r.app))
+			i.set.options["ports"] = append(i.set.options["ports"], fmt.Sprintf(":%d=%s://127.0.0.1:%d", r.listen, i.scheme, r.app))
 		}
 	}
 	args := []string{"run"}

@@ -98,8 +98,8 @@ func newConfig() *config {
 func (c *config) options() []option {
 	return []option{
 		{"config", "", "FILE", text(&c.File), "the YAML file with the keys below"},
-		{"listen", "listen", "ADDR", text(&c.Listen), "where clients come in; more than one port: see `--port`, or `ports: [{listen, app}, ...]` in the file"},
-		{"port", "", "LISTEN=URL", ports(&c.Ports), "one of several ports, in place of `--listen` and `--app`, such as `:8080=http://127.0.0.1:8081`"},
+		{"listen", "listen", "ADDR", text(&c.Listen), "where clients come in; more than one port: see `--ports`, or `ports: [{listen, app}, ...]` in the file"},
+		{"ports", "", "LISTEN=URL", ports(&c.Ports), "one of several ports, in place of `--listen` and `--app`, such as `:8080=http://127.0.0.1:8081`"},
 		{"app", "app", "URL", text(&c.App), "the unmodified app: `http://`, `https://` or `unix:/path`"},
 		{"app-ca", "appTLS.ca", "FILE", text(&c.AppCA), "PEM file of the authorities that sign an https app's certificate"},
 		{"app-server-name", "appTLS.serverName", "NAME", text(&c.AppName), "the name that an https app's certificate must have, where it is not the host of `--app`"},
