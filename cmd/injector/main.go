@@ -34,6 +34,7 @@ func commands() []command {
 		{"uninject", "take it out again: uninject -f FILE|-", uninject},
 		{"doctor", "say which link is broken between a pod and the replay: doctor [-n NAMESPACE] POD", doctor},
 		{"serve", "answer the API server until SIGTERM", serve},
+		{"check", "ask the API server, from a pod, whether a pod would get its sidecar: check --namespace NAMESPACE", check},
 		{"settings", "print the annotations as a page of Markdown", settings},
 		{"version", "say which build this is", version},
 	}

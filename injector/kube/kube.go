@@ -80,9 +80,9 @@ func (c *Client) Metadata(ctx context.Context, path string, into any) error {
 	return c.do(ctx, http.MethodGet, path, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", nil, into)
 }
 
-// Create makes an object.
-func (c *Client) Create(ctx context.Context, path string, object any) error {
-	return c.do(ctx, http.MethodPost, path, "application/json", object, nil)
+// Create makes an object, and reads what the API server made of it.
+func (c *Client) Create(ctx context.Context, path string, object, into any) error {
+	return c.do(ctx, http.MethodPost, path, "application/json", object, into)
 }
 
 // Update replaces an object; with a resourceVersion in it only if nobody else has changed it since.

@@ -61,7 +61,7 @@ func (e *Events) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case v := <-e.queue:
-			err := e.client.Create(ctx, "/api/v1/namespaces/"+v.Metadata["namespace"]+"/events", v)
+			err := e.client.Create(ctx, "/api/v1/namespaces/"+v.Metadata["namespace"]+"/events", v, nil)
 			if err != nil && !kube.Is(err, http.StatusConflict) && ctx.Err() == nil {
 				e.metrics.eventsDropped.Inc()
 				e.log.Warn("an Event cannot be written", zap.String("namespace", v.Metadata["namespace"]), zap.Error(err))
