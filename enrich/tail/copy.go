@@ -175,7 +175,12 @@ func (f *File) mayBeAt(e entry) bool {
 func (t *Tailer) isRathers(f *File, content io.ReaderAt, size int64) bool {
 	known := f.knows(content, size)
 	return slices.ContainsFunc(t.files, func(g *File) bool {
-		if g == f || g.gone || g.unsure || !g.resembles(content, size) {
+		switch {
+		case g == f || g.gone || g.unsure:
+			return false
+		case g.src != nil && !g.isIntact() && known < size && g.startsLike(content, size): // of what g's file holds now
+			return true
+		case !g.resembles(content, size):
 			return false
 		}
 		return g.src != nil && g.isIntact() || g.knows(content, size) > known
