@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"github.com/openreplay/log-sidecar/enrich/record"
 	"github.com/openreplay/log-sidecar/enrich/tail"
@@ -25,6 +26,9 @@ const (
 	maxWaiting = 4096
 	// cutMark ends the text of a record whose line was longer than the tailer hands out.
 	cutMark = "\n[the log's line is longer than 1 MiB; its rest was left out]"
+	// audited is how many certain records a second, and at once, count as evidence: in a flood they are alike, and each costs
+	// as much as all the rest that is done for it.
+	audited, auditedAtOnce = 100, 200
 	// tick is how often what waits is looked at; nothing wakes while nothing waits.
 	tick = 20 * time.Millisecond
 )
@@ -86,6 +90,7 @@ type Joiner struct {
 
 	mu       sync.Mutex
 	evidence *evidence
+	audits   *rate.Limiter
 	grown    int // how much evidence there is
 	files    map[*tail.File]*source
 	waiting  []*candidate
@@ -121,7 +126,8 @@ type candidate struct {
 	match   match
 	until   time.Time
 
-	observed *observation // nil while what is exact is not looked for in vain
+	observed *observation // nil where it does not count
+	audit    bool         // what is certain of it counts as evidence
 	names    []string
 	look     time.Time // when to look again
 	step     time.Duration
@@ -136,6 +142,7 @@ func New(c Config) *Joiner {
 		config:   c,
 		metrics:  newMetrics(c.Registerer),
 		evidence: newEvidence(),
+		audits:   rate.NewLimiter(audited, auditedAtOnce),
 		folds:    newFolds(),
 		files:    map[*tail.File]*source{},
 		wake:     make(chan struct{}, 1),
@@ -275,7 +282,10 @@ func (j *Joiner) consider(ctx context.Context, s *source, f *Finding, now time.T
 		}
 	}
 	c := &candidate{finding: *f, source: s, until: now.Add(patience), match: j.exact(s, f.Record)}
-	c.observed = j.observe(c)
+	c.audit = j.audits.AllowN(now, 1)
+	if c.audit || c.match.exchange == nil || c.match.by == byConnection {
+		c.observed = j.observe(c)
+	}
 	if c.match.exchange == nil && c.match.reason != ambiguous {
 		c.fallBack()
 	}
@@ -347,7 +357,7 @@ func (j *Joiner) decide(ctx context.Context, c *candidate) error {
 	if f.Record.Time.IsZero() {
 		f.Record.Time = f.Record.Arrived
 	}
-	if c.match.exchange != nil && !c.match.inferred {
+	if c.audit && c.match.exchange != nil && !c.match.inferred {
 		j.audit(c)
 	}
 	f.Exchange, f.By, f.Inferred = c.match.exchange, c.match.by, c.match.inferred

@@ -27,28 +27,32 @@ type silent struct {
 	next   time.Time // when to look again
 	behind time.Time // when a file was last seen to have much to read
 
-	told, before map[string]bool // exchanges that have an entry: true where there was no record
+	told, before map[name]bool // exchanges that have an entry: true where there was no record
 }
 
-func newSilent(now time.Time) *silent { return &silent{from: now, told: map[string]bool{}} }
+// A name tells exchanges apart: clients may send an ID twice.
+type name struct {
+	id    string
+	begin int64
+}
+
+func nameOf(x *Exchange) name { return name{x.ID, x.Begin.UnixNano()} }
+
+func newSilent(now time.Time) *silent { return &silent{from: now, told: map[name]bool{}} }
 
 func (s *silent) tell(x *Exchange, alone bool) {
 	if len(s.told) >= maxSilent {
-		s.told, s.before = map[string]bool{}, s.told
+		s.told, s.before = map[name]bool{}, s.told
 	}
 	s.told[nameOf(x)] = alone
 }
 
 func (s *silent) knows(x *Exchange) (known, alone bool) {
-	name := nameOf(x)
-	if alone, known = s.told[name]; !known {
-		alone, known = s.before[name]
+	if alone, known = s.told[nameOf(x)]; !known {
+		alone, known = s.before[nameOf(x)]
 	}
 	return known, alone
 }
-
-// nameOf tells exchanges apart: clients may send an ID twice.
-func nameOf(x *Exchange) string { return fmt.Sprint(x.ID, " ", x.Begin.UnixNano()) }
 
 // searchSilent gives out a finding without a record of the log for each exchange that failed silently.
 func (j *Joiner) searchSilent(ctx context.Context, now time.Time, all bool) error {
@@ -120,7 +124,7 @@ func (j *Joiner) mayGet(x *Exchange) bool {
 // placeOf stands for the offset that an exchange does not have: the same for the same one.
 func placeOf(x *Exchange) int64 {
 	h := fnv.New64a()
-	h.Write([]byte(nameOf(x)))
+	fmt.Fprint(h, x.ID, " ", x.Begin.UnixNano())
 	return int64(h.Sum64() >> 17)
 }
 
