@@ -77,8 +77,12 @@ type Config struct {
 	// SilentFailures makes a finding of each exchange of a session that failed and of which no record came.
 	SilentFailures bool
 	// Out takes a finding, and waits while it can take no more.
-	Out        func(context.Context, *Finding) error
-	Ledger     *Ledger // may be nil
+	Out    func(context.Context, *Finding) error
+	Ledger *Ledger // may be nil
+	// Owed are the exchanges of an earlier life that failed and of which nothing was delivered; Settle is called for each of
+	// this life's and of those of which no more is owed. Both may be left out.
+	Owed       []*Exchange
+	Settle     func(*Exchange)
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
 }
@@ -186,6 +190,7 @@ func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
 func (j *Joiner) begin(now time.Time) {
 	if j.silent == nil {
 		j.silent = newSilent(now)
+		j.silent.owed = j.config.Owed
 	}
 }
 
@@ -367,6 +372,9 @@ func (j *Joiner) decide(ctx context.Context, c *candidate) error {
 		j.metrics.matched.WithLabelValues(f.By).Inc()
 		_, f.Late = j.silent.knows(f.Exchange)
 		j.silent.tell(f.Exchange, f.Late)
+		if f.Exchange.Status >= 500 {
+			f.Release = j.settling(f.Exchange, f.Release)
+		}
 	case f.Exchange != nil:
 		j.metrics.unmatched.WithLabelValues(noSession).Inc()
 	default:
@@ -377,7 +385,26 @@ func (j *Joiner) decide(ctx context.Context, c *candidate) error {
 		f.Release()
 		return nil
 	}
-	return j.config.Out(ctx, f)
+	return j.out(ctx, f)
+}
+
+// out hands a finding on. While that waits, files are not read: what looks silent then may only be unread.
+func (j *Joiner) out(ctx context.Context, f *Finding) error {
+	began := time.Now()
+	err := j.config.Out(ctx, f)
+	if now := time.Now(); now.Sub(began) > readOn/2 {
+		j.silent.behind = now
+	}
+	return err
+}
+
+// settling gives what says that nothing is owed for x any more, before it does what release does: a kill in between has the
+// record read again, and known as sealed.
+func (j *Joiner) settling(x *Exchange, release func()) func() {
+	if j.config.Settle == nil {
+		return release
+	}
+	return func() { j.config.Settle(x); release() }
 }
 
 // await keeps a candidate until Run looks at it again.

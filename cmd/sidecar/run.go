@@ -52,6 +52,7 @@ type sidecar struct {
 	learned *session.Memory // nil where nothing is learned
 	// observer hears of every exchange: the table, or what stands before it
 	observer proxy.Observer
+	failures *failures // nil: they are not kept
 	proxies  []*proxy.Proxy
 	failed   chan error // why a listener ended by itself
 	id       string     // the state directory's random ID
@@ -77,6 +78,7 @@ func (s *sidecar) run(ctx context.Context) error {
 		return err
 	}
 	defer closeRecorder()
+	defer s.failures.close()
 
 	delivery := newDelivery(s)
 	servers, err := s.listen(delivery.metrics, quit)
@@ -210,10 +212,11 @@ func (s *sidecar) closeSessions() {
 // observe puts the recorder before the table where one is asked for.
 func (s *sidecar) observe() (done func(), err error) {
 	s.observer = s.table
+	s.keepFailures()
 	if s.config.RecordExchanges == "" {
 		return func() {}, nil
 	}
-	r, file, err := newRecorder(s.table, s.config.RecordExchanges)
+	r, file, err := newRecorder(s.observer, s.config.RecordExchanges)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ type cloud struct {
 	server    *localcloud.Server // nil: down
 	served    chan error
 	counted   localcloud.Stats // of the lives before this one
-	elsewhere atomic.Bool      // another process serves as well: what it takes is not seen by this one
+	elsewhere atomic.Bool      // what arrives is not told by its text, or another process serves as well
 
 	mu      sync.Mutex
 	fault   localcloud.Interposer
