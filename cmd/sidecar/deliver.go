@@ -107,7 +107,7 @@ func (d *delivery) once() error {
 	if books != nil {
 		defer books.Close()
 	}
-	logs, err := tail.New(tail.Config{Globs: d.config.Logs, From: tailFrom(d.config.From), Checkpoint: d.checkpointPath(),
+	logs, err := tail.New(tail.Config{Globs: d.config.Logs, From: tailFrom(d.config.From), Survey: d.survey, Checkpoint: d.checkpointPath(),
 		Spool: filepath.Join(d.config.State, "streams"), Bound: d.config.LogsRoom, Free: d.config.FreeLogs,
 		Log: d.log, Registerer: reg})
 	if err != nil {

@@ -56,6 +56,7 @@ type sidecar struct {
 	proxies  []*proxy.Proxy
 	failed   chan error // why a listener ended by itself
 	id       string     // the state directory's random ID
+	survey   *tail.Survey
 }
 
 func (s *sidecar) run(ctx context.Context) error {
@@ -81,6 +82,8 @@ func (s *sidecar) run(ctx context.Context) error {
 	defer s.failures.close()
 
 	delivery := newDelivery(s)
+	// What the app writes from the first request on is read, whenever the reading begins.
+	s.survey = tail.Look(s.config.Logs, time.Second)
 	servers, err := s.listen(delivery.metrics, quit)
 	if err != nil {
 		return err
