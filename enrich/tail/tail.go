@@ -62,6 +62,9 @@ type Config struct {
 	Globs []string
 	// From says where a file is begun that no checkpoint knows.
 	From From
+	// Survey says how long the files were when it began to matter: what was written since then was not there before. nil:
+	// when the tailer looks first.
+	Survey *Survey
 	// Checkpoint is the path of the checkpoint; "" keeps none.
 	Checkpoint string
 	// Spool is a directory in which what streams give is kept until it is decided; "" keeps nothing: what was handed out
