@@ -17,6 +17,7 @@ unit:
 
 race:
 	$(GO) test -race -shuffle=on ./...
+	$(GO) test -run TestModel ./enrich/tail # thousands of programs, at which the race detector is slow
 
 lint: bin/golangci-lint
 	$(GO) vet ./...

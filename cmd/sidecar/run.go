@@ -83,7 +83,7 @@ func (s *sidecar) run(ctx context.Context) error {
 
 	delivery := newDelivery(s)
 	// What the app writes from the first request on is read, whenever the reading begins.
-	s.survey = tail.Look(s.config.Logs, time.Second)
+	s.survey = tail.Look(s.reads(nil), time.Second)
 	servers, err := s.listen(delivery.metrics, quit)
 	if err != nil {
 		return err

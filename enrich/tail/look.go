@@ -342,10 +342,10 @@ func (t *Tailer) start(e entry) int64 {
 	case Beginning:
 		return 0
 	case End:
-		return t.config.Survey.end(e)
+		return t.config.Survey.start(e)
 	}
 	if t.first && t.looked.IsZero() {
-		return t.config.Survey.end(e)
+		return t.config.Survey.start(e)
 	}
 	if !t.first && t.looked.Before(t.started) && e.born != 0 && e.born < t.looked.Add(-slack).UnixNano() {
 		return e.size // it was there before, and was not asked for
