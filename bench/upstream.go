@@ -23,6 +23,8 @@ func serve(role, listen, to string) error {
 		return serveUpstream(l)
 	case "httputil":
 		return serveHTTPUtil(listen, to)
+	case "sender":
+		return send(listen, to)
 	}
 	return fmt.Errorf("no role %q", role)
 }
