@@ -81,7 +81,7 @@ func send(addr, profile string) error {
 	f := forwarder.New(forwarder.Config{Sink: sink, State: "0123456789abcdef", Journal: books, Positions: passed, Unsent: os.Stderr, Redact: true, Log: zap.NewNop()})
 	ended := make(chan error, 1)
 	ctx := context.Background()
-	go func() { ended <- f.Run(ctx) }()
+	go func() { ended <- f.Run(ctx, ctx) }()
 	if profile != "" {
 		out, err := os.Create(profile)
 		if err != nil {
