@@ -7,7 +7,7 @@ RELEASE := -tags grpcnotrace -trimpath -ldflags '-s -w'
 GOBIN := $(CURDIR)/bin
 export PATH := $(GOBIN):$(PATH)
 
-.PHONY: test unit race lint e2e apps delivery torture conformance bench bench-proxy bench-tail build image docs clean
+.PHONY: test unit race lint e2e apps delivery torture conformance bench bench-proxy bench-tail bench-send build image docs clean
 
 test: lint race e2e
 
@@ -63,6 +63,9 @@ bench-proxy:
 
 bench-tail:
 	$(GO) run ./bench -tail
+
+bench-send:
+	$(GO) run ./bench -send
 
 # Needs buildah or docker; IMAGE_BUILD takes either's command.
 IMAGE_BUILD ?= buildah bud
