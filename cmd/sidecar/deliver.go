@@ -107,7 +107,9 @@ func (d *delivery) once() error {
 	if books != nil {
 		defer books.Close()
 	}
-	logs, err := tail.New(tail.Config{Globs: d.config.Logs, From: tailFrom(d.config.From), Checkpoint: d.checkpointPath(), Log: d.log, Registerer: reg})
+	logs, err := tail.New(tail.Config{Globs: d.config.Logs, From: tailFrom(d.config.From), Survey: d.survey, Checkpoint: d.checkpointPath(),
+		Spool: filepath.Join(d.config.State, "streams"), Bound: d.config.LogsRoom, Free: d.config.FreeLogs,
+		Log: d.log, Registerer: reg})
 	if err != nil {
 		return err
 	}
@@ -115,7 +117,7 @@ func (d *delivery) once() error {
 	ledger := enrich.NewLedger(reg)
 	out, closeOut := d.newForwarder(books, logs, ledger, reg)
 	defer closeOut()
-	join := enrich.New(enrich.Config{Exchanges: d.table, MinSeverity: d.config.MinSeverity,
+	join := enrich.New(enrich.Config{Exchanges: d.table, Sessions: d.sessions(), MinSeverity: d.config.MinSeverity,
 		Unmatched: d.config.Forward == "errors", Ignore: d.config.Ignore, SilentFailures: d.config.SilentFailures,
 		Infer: inferFrom(d.config.Infer),
 		Out:   out.Put, Ledger: ledger, Owed: d.failures.owed(), Settle: d.failures.settle, Log: d.log, Registerer: reg})
@@ -153,6 +155,14 @@ func (d *delivery) once() error {
 		return err
 	}
 	return nil
+}
+
+// sessions is nil, and not a nil memory, where nothing is learned.
+func (d *delivery) sessions() enrich.Sessions {
+	if d.learned == nil {
+		return nil
+	}
+	return d.learned
 }
 
 // read hands a block on. One that made the sidecar fail three times is passed over.
