@@ -149,11 +149,10 @@ func earliest(list []Exchange) (t time.Time) {
 
 // wayOf names how the word ties a record to the exchange.
 func wayOf(word string, x *Exchange) string {
-	hex, _, _ := hexadecimal(word)
 	switch {
 	case sameID(word, x.ID):
 		return byRequestID
-	case hex && (len(word) == 32 || len(word) == 16): // W3C Trace Context's trace-id and parent-id
+	case (len(word) == 32 || len(word) == 16) && hexadecimal(word): // W3C Trace Context's trace-id and parent-id
 		return byTraceID
 	}
 	return byResponseID

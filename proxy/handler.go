@@ -1,10 +1,8 @@
 package proxy
 
 import (
-	"context"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"time"
@@ -75,15 +73,18 @@ func (x *exchange) outgoing(r *http.Request) *http.Request {
 	if r.ProtoMajor == 1 && r.ContentLength < 0 && r.Trailer == nil {
 		r.Trailer = http.Header{} // there may be trailers that were not announced
 	}
-	r = r.WithContext(x.ctx)
+	r = r.WithContext(x)
 	r.RequestURI = ""
 	if r.Host == "" {
 		r.Host = x.proxy.app.host
 	}
-	r.URL = x.proxy.app.url(r.URL, x.Target, x.proxy.app.pool(x.Client))
+	h2 := x.speaksH2(r)
+	r.URL = x.proxy.app.url(r.URL, x.Target, x.proxy.app.pool(x.Client), h2)
 	r.Close = false
 	stripRequest(r.Header, x.upgrade)
-	keepAgent(r.Header)
+	if h2 {
+		keepAgent(r.Header)
+	}
 	r.Header[x.proxy.ids.main] = []string{x.ID}
 	if x.proxy.config.ForwardedFor {
 		appendForwardedFor(r.Header, x.Client)
@@ -92,14 +93,14 @@ func (x *exchange) outgoing(r *http.Request) *http.Request {
 	if x.proxy.config.Tracker != nil && x.upgrade == "" && tracker.Wanted(r) {
 		x.page.wanted, x.page.asked = true, x.proxy.config.Tracker.Ask(r.Header)
 	}
-	x.body = newUpload(r, x.speaksH2(r))
+	x.body = newUpload(r)
 	return r
 }
 
-// url leads to the app whatever the request says, with the target untouched. Only a target that begins with two slashes
-// has to go through Go's encoder, which would take it for a host.
-func (a *app) url(in *url.URL, target, pool string) *url.URL {
-	if strings.HasPrefix(target, "//") {
+// url leads to the app whatever the request says, with the target untouched. Only in HTTP/2 a target that begins with two
+// slashes has to go through Go's encoder, which would take it for a host.
+func (a *app) url(in *url.URL, target, pool string, h2 bool) *url.URL {
+	if h2 && strings.HasPrefix(target, "//") {
 		return &url.URL{Scheme: a.scheme, Host: pool, Path: in.Path, RawPath: in.RawPath, RawQuery: in.RawQuery, ForceQuery: in.ForceQuery}
 	}
 	return &url.URL{Scheme: a.scheme, Host: pool, Opaque: target}
@@ -113,9 +114,6 @@ func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, target strin
 	x.Client, _, _ = net.SplitHostPort(r.RemoteAddr)
 	p.identify(x, r)
 	x.answer = answer{ResponseWriter: w, x: x, request: r}
-	x.trace = httptrace.ClientTrace{GotConn: x.gotConn, WroteRequest: x.wroteRequest, Got100Continue: func() { x.body.agree() }, Got1xxResponse: x.answer.informational}
-	ctx, cancel := context.WithCancel(exchangeContext{p.base, x})
-	x.ctx, x.cancel = httptrace.WithClientTrace(ctx, &x.trace), cancel
 	return x
 }
 

@@ -41,7 +41,7 @@ func (x *exchange) learn(resp *http.Response) {
 
 // failed is the answer where the app gave none. It tells the client nothing that it would not see without the proxy.
 func (x *exchange) failed(err error) *http.Response {
-	if x.ctx.Err() != nil {
+	if x.Err() != nil {
 		panic(http.ErrAbortHandler) // nobody is there to read it
 	}
 	status, reason := http.StatusBadGateway, "broken"

@@ -116,8 +116,6 @@ type Proxy struct {
 	gate     gate
 	slots    chan struct{} // one for each client that is connected
 
-	base     context.Context // ends when Shutdown's patience does
-	abort    context.CancelFunc
 	serving  atomic.Int32
 	draining atomic.Bool
 }
@@ -135,7 +133,6 @@ func New(c Config, observer Observer, reg prometheus.Registerer) (*Proxy, error)
 		refuse: newRefusal(c.LocalOnly), memory: c.Sessions,
 		slots: make(chan struct{}, c.MaxConnections),
 	}
-	p.base, p.abort = context.WithCancel(context.Background())
 	p.engine = newEngine(p)
 	if p.server, err = p.newServer(); err != nil {
 		return nil, err
@@ -255,7 +252,6 @@ func (p *Proxy) Ready() error {
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.draining.Store(true)
 	defer p.app.close()
-	defer p.abort()
 	wait(ctx, p.config.Grace)
 	p.tunnels.leave()
 	err := p.server.Shutdown(ctx)
@@ -265,7 +261,6 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	p.abort()
 	p.server.Close()
 	p.tunnels.cut()
 	p.gate.wait(context.Background())

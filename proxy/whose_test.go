@@ -22,10 +22,8 @@ func fresh(n int) string {
 
 // An errand is a request through the handler, and what came of it.
 type errand struct {
-	method, target string
-	header         http.Header // of the request
-	answer         http.Header // of the app's answer
-	status         int
+	answer http.Header // of the app's answer
+	status int
 
 	sent http.Header // what the app got
 	got  http.Header // what the client got
@@ -74,9 +72,6 @@ func (p *person) does(v errand, headers ...string) errand {
 	p.t.Helper()
 	v.status = max(v.status, 200)
 	r := httptest.NewRequest("GET", "http://shop.example/x", nil)
-	if v.method != "" {
-		r.Method = v.method
-	}
 	for _, line := range headers {
 		name, value, _ := strings.Cut(line, ": ")
 		r.Header.Add(name, value)

@@ -54,9 +54,11 @@ type sidecar struct {
 	learned *session.Memory // nil where nothing is learned
 	// observer hears of every exchange: the table, or what stands before it
 	observer proxy.Observer
+	failures *failures // nil: they are not kept
 	proxies  []*proxy.Proxy
 	failed   chan error // why a listener ended by itself
 	id       string     // the state directory's random ID
+	survey   *tail.Survey
 }
 
 func (s *sidecar) run(ctx context.Context) error {
@@ -79,8 +81,11 @@ func (s *sidecar) run(ctx context.Context) error {
 		return err
 	}
 	defer closeRecorder()
+	defer s.failures.close()
 
 	delivery := newDelivery(s)
+	// What the app writes from the first request on is read, whenever the reading begins.
+	s.survey = tail.Look(s.config.Logs, time.Second)
 	servers, err := s.listen(delivery.metrics, quit)
 	if err != nil {
 		return err
@@ -212,10 +217,11 @@ func (s *sidecar) closeSessions() {
 // observe puts the recorder before the table where one is asked for.
 func (s *sidecar) observe() (done func(), err error) {
 	s.observer = s.table
+	s.keepFailures()
 	if s.config.RecordExchanges == "" {
 		return func() {}, nil
 	}
-	r, file, err := newRecorder(s.table, s.config.RecordExchanges)
+	r, file, err := newRecorder(s.observer, s.config.RecordExchanges)
 	if err != nil {
 		return nil, err
 	}
