@@ -290,6 +290,7 @@ func (t *Tailer) lose(f *File, reason string) {
 		delete(t.byKey, f.key)
 	}
 	t.metrics.lost.WithLabelValues(reason).Add(float64(lost))
+	t.metrics.unread.WithLabelValues(reason).Inc()
 	report := t.log.Info
 	if lost > 0 || reason == lostDeleted {
 		report = t.log.Warn
