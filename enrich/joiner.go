@@ -81,7 +81,6 @@ type Joiner struct {
 
 	mu       sync.Mutex
 	evidence *evidence
-	grown    int // how much evidence there is
 	files    map[*tail.File]*source
 	waiting  []*candidate
 	folds    *folds
@@ -116,11 +115,10 @@ type candidate struct {
 	until   time.Time
 
 	observed *observation // nil while what is exact is not looked for in vain
-	names    []string
-	look     time.Time // when to look again
+	kind     *kind        // nil until it is asked for
+	look     time.Time    // when to look again
 	step     time.Duration
 	fold     *fold
-	grown    int // the evidence that was there when it was last looked at
 }
 
 // New gives a joiner.
@@ -273,16 +271,16 @@ func (j *Joiner) proceed(ctx context.Context, c *candidate, now time.Time) error
 		j.await(c, now)
 		return nil
 	}
-	if c.step == 0 && j.contradicted(c) {
+	if c.step == 0 && j.contradicted(c, now) {
 		c.fallBack()
 	}
 	if c.step > 0 && c.match.exchange == nil {
-		if now.Before(c.look) && j.grown == c.grown {
+		if now.Before(c.look) {
 			j.waiting = append(j.waiting, c)
 			return nil
 		}
 		c.match = j.infer(c, now)
-		c.look, c.step, c.grown = now.Add(c.step), 2*c.step, j.grown
+		c.look, c.step = earlier(now.Add(c.step), c.until), 2*c.step
 	}
 	if c.unsettled() && now.Before(c.until) && len(j.waiting) < maxWaiting {
 		j.await(c, now)
@@ -306,7 +304,14 @@ func (j *Joiner) conclude(ctx context.Context, c *candidate, now time.Time) erro
 	if c.fold != nil {
 		c.fold.c = nil
 	}
-	return j.decide(ctx, c)
+	return j.decide(ctx, c, now)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // unsettled says whether time can tell more: the exchange is open, and its session may become known.
@@ -315,13 +320,13 @@ func (c *candidate) unsettled() bool {
 }
 
 // decide gives the finding out, or counts why it is not.
-func (j *Joiner) decide(ctx context.Context, c *candidate) error {
+func (j *Joiner) decide(ctx context.Context, c *candidate, now time.Time) error {
 	f := &c.finding
 	if f.Record.Time.IsZero() {
 		f.Record.Time = f.Record.Arrived
 	}
 	if c.match.exchange != nil && !c.match.inferred {
-		j.audit(c)
+		j.audit(c, now)
 	}
 	f.Exchange, f.By, f.Inferred = c.match.exchange, c.match.by, c.match.inferred
 	matched := f.Exchange != nil && f.Exchange.HasSession()
