@@ -70,6 +70,7 @@ image:
 
 docs:
 	$(GO) run ./cmd/sidecar options > docs/OPTIONS.md
+	$(GO) run ./cmd/sidecar options --json > injector/options.json
 
 clean:
 	rm -rf bin

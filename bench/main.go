@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"time"
 )
 
@@ -26,6 +27,8 @@ type options struct {
 	size        int64         // of a generated log file, in MiB
 	keep        bool
 	program     string
+	only        *regexp.Regexp
+	profile     string
 }
 
 func main() {
@@ -37,10 +40,16 @@ func main() {
 	flag.Int64Var(&o.size, "size", 1024, "`MiB` of each log file of -tail")
 	flag.BoolVar(&o.keep, "keep", true, "keep the result in bench/results")
 	flag.StringVar(&o.program, "program", "", "measure this `FILE` and not what make build makes")
+	only := flag.String("only", "", "of -tail, measure only what matches this `PATTERN`, as \"1 % plain sidecar\"")
+	flag.StringVar(&o.profile, "profile", "", "of -tail, keep perf's profile of the sidecar in this `FILE`; names need a -program that was built without -s")
 	role := flag.String("role", "", "internal: be a server of the comparison")
 	listen := flag.String("listen", "", "internal: where")
 	flag.Parse()
 	var err error
+	if o.only, err = regexp.Compile(*only); err != nil {
+		fmt.Fprintln(os.Stderr, "bench: -only:", err)
+		os.Exit(1)
+	}
 	if *role != "" {
 		err = serve(*role, *listen, flag.Arg(0))
 	} else {

@@ -30,6 +30,7 @@ type Entry struct {
 	EventTime time.Time
 	Fields    []byte // a JSON record's own object; nil where the record is none
 	Request   *Request
+	Repeats   int // how often the same came again within a second
 	Source    Source
 }
 
@@ -61,12 +62,13 @@ type builder struct {
 func (b *builder) entry(f *enrich.Finding) *Entry {
 	r := f.Record
 	e := &Entry{
-		Key:       journal.Key{File: f.File, Offset: r.Offset},
+		Key:       keyOfBytes(f),
 		InsertID:  insertID(b.state, f.File, r.Offset),
 		Severity:  r.Severity,
 		Message:   b.clean(r.Text, f.Exchange),
 		EventTime: r.Time,
 		Fields:    b.fields(r.Fields, f.Exchange),
+		Repeats:   len(f.Repeats),
 		Source:    Source{File: strings.ToValidUTF8(f.Path, "\uFFFD"), Offset: r.Offset, Length: r.Length},
 	}
 	if x := f.Exchange; x != nil {

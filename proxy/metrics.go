@@ -36,7 +36,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		ids: values(vector("request_ids_total", "Request IDs, by where they are from.", "origin"), kept, made, replaced),
 		sessions: values(vector("sessions_total", "How the session of a request was found, or why not.", "by"),
-			byHeader, bySessionID, byNone, byInvalid, byConflict),
+			byHeader, bySessionID, byCookie, byLearned, byNone, byInvalid, byConflict),
 		errors:     vector("errors_total", "Answers that the app did not give or not to their end, by reason.", "reason"),
 		refused:    vector("refused_total", "Requests that were not handed on, by reason.", "reason"),
 		resent:     counter("resent_total", "Requests sent again because the app closed before a byte was written."),

@@ -105,13 +105,15 @@ func TestEnvironmentOfAPod(t *testing.T) {
 	}
 }
 
-func TestReferencePageIsUpToDate(t *testing.T) {
-	page, err := os.ReadFile("../../docs/OPTIONS.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(page) != referencePage() {
-		t.Error("docs/OPTIONS.md is old: run make docs")
+func TestReferencePagesAreUpToDate(t *testing.T) {
+	for path, want := range map[string]string{"docs/OPTIONS.md": referencePage(), "injector/options.json": referenceJSON()} {
+		page, err := os.ReadFile("../../" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(page) != want {
+			t.Errorf("%s is old: run make docs", path)
+		}
 	}
 }
 

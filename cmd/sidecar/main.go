@@ -34,7 +34,7 @@ func commands() []command {
 		{"cloud", "the Cloud Logging stand-in alone", cloud},
 		{"exec", "run the app as a child and keep a copy of what it prints: exec --to DIR -- CMD ARGS...", execApp},
 		{"version", "say which build this is", version},
-		{"options", "print the options as a page of Markdown", reference},
+		{"options", "print the options as a page of Markdown, or as --json for programs", reference},
 	}
 }
 

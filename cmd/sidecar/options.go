@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/openreplay/log-sidecar/enrich/record"
 	"github.com/openreplay/log-sidecar/proxy"
+	"github.com/openreplay/log-sidecar/session"
 )
 
 // config is everything that can be set. Its zero value is not useful: see newConfig.
@@ -23,6 +25,10 @@ type config struct {
 	AppCA, AppName    string
 	TLSCert, TLSKey   string
 	SessionHeaders    []string
+	LearnSessions     bool
+	Sessions          string
+	SessionsSize      int64
+	SessionCookie     bool
 	RequestIDHeader   string
 	AnswerRequestID   bool
 	TraceParent       bool
@@ -35,6 +41,8 @@ type config struct {
 	SilentFailures    bool
 	MinSeverity       record.Severity
 	Ignore            []*regexp.Regexp
+	LogsRoom          int64
+	FreeLogs          bool
 	State             string
 	Table             string
 	TableSize         int64
@@ -46,6 +54,7 @@ type config struct {
 	Pace              int
 	Timestamp         string
 	Redact            bool
+	FoldRepeats       bool
 	OpenReplayURL     string
 	OpenReplayProject string
 	K8sCluster        string
@@ -78,12 +87,13 @@ type value interface {
 	set(texts []string) error
 	text() string // the default, for the reference
 	many() bool
+	allowed() []string // where only some words are
 }
 
 func newConfig() *config {
 	return &config{
 		Listen: ":8080", App: "http://127.0.0.1:8081",
-		SessionHeaders: []string{"X-OpenReplay-SessionToken"}, RequestIDHeader: "X-Request-ID",
+		SessionHeaders: []string{"X-OpenReplay-SessionToken"}, LearnSessions: true, SessionsSize: session.DefaultSize, RequestIDHeader: "X-Request-ID",
 		LocalOnly: proxy.LocalOnlyPaths(),
 		From:      "auto", Forward: "matched", Infer: "path", SilentFailures: true, MinSeverity: record.Error,
 		State: "/var/lib/openreplay-sidecar", TableSize: 16 << 20,
@@ -96,7 +106,8 @@ func newConfig() *config {
 func (c *config) options() []option {
 	return []option{
 		{"config", "", "FILE", text(&c.File), "the YAML file with the keys below"},
-		{"listen", "listen", "ADDR", text(&c.Listen), "where clients come in; for more than one port the file has `ports: [{listen, app}, ...]`"},
+		{"listen", "listen", "ADDR", text(&c.Listen), "where clients come in; more than one port: see `--ports`, or `ports: [{listen, app}, ...]` in the file"},
+		{"ports", "", "LISTEN=URL", ports(&c.Ports), "one of several ports, in place of `--listen` and `--app`, such as `:8080=http://127.0.0.1:8081`"},
 		{"app", "app", "URL", text(&c.App), "the unmodified app: `http://`, `https://` or `unix:/path`"},
 		{"app-ca", "appTLS.ca", "FILE", text(&c.AppCA), "PEM file of the authorities that sign an https app's certificate"},
 		{"app-server-name", "appTLS.serverName", "NAME", text(&c.AppName), "the name that an https app's certificate must have, where it is not the host of `--app`"},
@@ -104,6 +115,8 @@ func (c *config) options() []option {
 		{"tls-key", "tls.key", "FILE", text(&c.TLSKey), "its private key"},
 		{"logs", "logs", "GLOB", texts(&c.Logs), "the app's log files; `-` is standard input. None: no record is read"},
 		{"from", "from", "WHERE", oneOf(&c.From, "auto", "beginning", "end"), "where a file is begun that no checkpoint knows; `auto`: files that are there at the first start at their end, later ones at their beginning"},
+		{"logs-room", "logsRoom", "SIZE", size(&c.LogsRoom), "how much room the log files of a directory may take on the disk before a warning. Default: any"},
+		{"free-logs", "freeLogs", "", flagged(&c.FreeLogs), "beyond `--logs-room`, also give back the room of what is decided of them, the oldest first: such a file keeps its size, and reads as NULs there"},
 		{"forward", "forward", "WHAT", oneOf(&c.Forward, "matched", "errors"), "`matched`: error records tied to a session; `errors`: all of them, the others without the label"},
 		{"min-severity", "minSeverity", "NAME", severity(&c.MinSeverity), "the lowest severity that is forwarded, in Cloud Logging's names; OpenReplay reads none below ERROR"},
 		{"infer", "infer", "WHAT", oneOf(&c.Infer, "path", "kind", "nothing"), "how a record without anything exact may be matched: `path`, by the request that it names; `kind`, also by how errors of its kind are known to end; `nothing`"},
@@ -121,7 +134,12 @@ func (c *config) options() []option {
 		{"plaintext", "cloudLogging.plaintext", "", flagged(&c.Plaintext), "no TLS and no credentials: for the stand-in"},
 		{"pace", "cloudLogging.pace", "N", number(&c.Pace), "entries a second at most, with ten seconds' worth of burst; 0: no bound. OpenReplay's reader cannot read more than 50"},
 		{"timestamp", "cloudLogging.timestamp", "WHICH", oneOf(&c.Timestamp, "sealed", "event"), "`event`: the record's own time, for those who do not use OpenReplay's reader, which never looks back"},
+		{"fold-repeats", "cloudLogging.foldRepeats", "", flagged(&c.FoldRepeats), "make one entry, with their number, of errors that say the same in the same session within a second; each then waits for that second"},
 		{"session-header", "session.headers", "NAME", texts(&c.SessionHeaders), "the header with the session token"},
+		{"learn-sessions", "session.learn", "", flagged(&c.LearnSessions), "learn from the requests with the header which session the app's own session cookie belongs to, for those without: SESSIONS.md"},
+		{"sessions", "session.file", "FILE", text(&c.Sessions), "where that is kept; best on a memory-backed path. Default: `STATE/sessions`"},
+		{"sessions-size", "session.size", "SIZE", size(&c.SessionsSize), "how much room it has: some 4,000 browsers a MiB"},
+		{"session-cookie", "session.cookie", "", flagged(&c.SessionCookie), "let the answer to a request with the header set a cookie of the sidecar's own with the token, which the app never sees"},
 		{"request-id-header", "requestID.header", "NAME", text(&c.RequestIDHeader), "kept if it came, made if not"},
 		{"answer-request-id", "requestID.answer", "", flagged(&c.AnswerRequestID), "give the request ID back to the client, under the same name"},
 		{"trace-parent", "requestID.traceParent", "", flagged(&c.TraceParent), "give requests that come without `traceparent` a new one, for apps that log its trace ID. Its flags are 00: a tracing agent that follows its caller records no such request"},
@@ -146,6 +164,7 @@ func (c *config) options() []option {
 type scalar struct {
 	parse func(string) error
 	show  func() string
+	words []string // where only some are allowed
 }
 
 func (s scalar) set(texts []string) error {
@@ -154,11 +173,12 @@ func (s scalar) set(texts []string) error {
 	}
 	return s.parse(texts[0])
 }
-func (s scalar) text() string { return s.show() }
-func (s scalar) many() bool   { return false }
+func (s scalar) text() string      { return s.show() }
+func (s scalar) many() bool        { return false }
+func (s scalar) allowed() []string { return s.words }
 
 func text(p *string) value {
-	return scalar{func(s string) error { *p = s; return nil }, func() string { return *p }}
+	return scalar{parse: func(s string) error { *p = s; return nil }, show: func() string { return *p }}
 }
 
 func flagged(p *bool) value {
@@ -168,7 +188,7 @@ func flagged(p *bool) value {
 		}
 		return nil
 	}
-	return scalar{parse, func() string { return strconv.FormatBool(*p) }}
+	return scalar{parse: parse, show: func() string { return strconv.FormatBool(*p) }, words: []string{"true", "false"}}
 }
 
 func number(p *int) value {
@@ -178,7 +198,7 @@ func number(p *int) value {
 		}
 		return nil
 	}
-	return scalar{parse, func() string { return strconv.Itoa(*p) }}
+	return scalar{parse: parse, show: func() string { return strconv.Itoa(*p) }}
 }
 
 func duration(p *time.Duration) value {
@@ -188,7 +208,7 @@ func duration(p *time.Duration) value {
 		}
 		return nil
 	}
-	return scalar{parse, func() string { return p.String() }}
+	return scalar{parse: parse, show: func() string { return p.String() }}
 }
 
 func severity(p *record.Severity) value {
@@ -196,20 +216,18 @@ func severity(p *record.Severity) value {
 		*p, err = record.ParseSeverity(s)
 		return err
 	}
-	return scalar{parse, func() string { return p.String() }}
+	return scalar{parse: parse, show: func() string { return p.String() }, words: record.Severities()}
 }
 
-func oneOf(p *string, allowed ...string) value {
+func oneOf(p *string, words ...string) value {
 	parse := func(s string) error {
-		for _, a := range allowed {
-			if s == a {
-				*p = s
-				return nil
-			}
+		if !slices.Contains(words, s) {
+			return fmt.Errorf("%q is not one of %s", s, strings.Join(words, ", "))
 		}
-		return fmt.Errorf("%q is not one of %s", s, strings.Join(allowed, ", "))
+		*p = s
+		return nil
 	}
-	return scalar{parse, func() string { return *p }}
+	return scalar{parse: parse, show: func() string { return *p }, words: words}
 }
 
 var units = []struct {
@@ -228,7 +246,7 @@ func size(p *int64) value {
 		}
 		return fmt.Errorf("%q is not a size such as 64MiB", s)
 	}
-	return scalar{parse, func() string { return strconv.FormatInt(*p>>20, 10) + "MiB" }}
+	return scalar{parse: parse, show: func() string { return strconv.FormatInt(*p>>20, 10) + "MiB" }}
 }
 
 // list is a value that may be repeated.
@@ -240,6 +258,7 @@ type list struct {
 func (l list) set(texts []string) error { return l.parse(texts) }
 func (l list) text() string             { return l.show() }
 func (l list) many() bool               { return true }
+func (l list) allowed() []string        { return nil }
 
 func texts(p *[]string) value {
 	parse := func(s []string) error {
@@ -252,6 +271,21 @@ func texts(p *[]string) value {
 		return nil
 	}
 	return list{parse, func() string { return strings.Join(*p, ", ") }}
+}
+
+func ports(p *[]port) value {
+	parse := func(s []string) error {
+		*p = nil
+		for _, t := range s {
+			listen, app, ok := strings.Cut(t, "=")
+			if !ok {
+				return fmt.Errorf("%q is not like :8080=http://127.0.0.1:8081", t)
+			}
+			*p = append(*p, port{listen, app})
+		}
+		return nil
+	}
+	return list{parse, func() string { return "" }}
 }
 
 func patterns(p *[]*regexp.Regexp) value {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -28,10 +29,32 @@ func version(_ context.Context, p process, _ []string) error {
 	return err
 }
 
-// reference prints the options as docs/OPTIONS.md has them.
-func reference(_ context.Context, p process, _ []string) error {
-	_, err := fmt.Fprint(p.stdout, referencePage())
+// reference prints the options as docs/OPTIONS.md has them, or as injector/options.json does.
+func reference(_ context.Context, p process, args []string) error {
+	page := referencePage
+	if len(args) == 1 && args[0] == "--json" {
+		page = referenceJSON
+	}
+	_, err := fmt.Fprint(p.stdout, page())
 	return err
+}
+
+// referenceJSON is for programs that pass options on, such as the injector: a line an option.
+func referenceJSON() string {
+	type line struct {
+		Flag    string   `json:"flag"`
+		Arg     string   `json:"arg,omitempty"`
+		Many    bool     `json:"many,omitempty"`
+		Allowed []string `json:"allowed,omitempty"`
+		Usage   string   `json:"usage"`
+	}
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	for _, o := range newConfig().options() {
+		encoder.Encode(line{o.flag, o.arg, o.value.many(), o.value.allowed(), o.usage})
+	}
+	return b.String()
 }
 
 func referencePage() string {

@@ -35,6 +35,14 @@ func (s Severity) String() string {
 	return fmt.Sprintf("Severity(%d)", int32(s))
 }
 
+// Severities are all names, from the lowest to the highest.
+func Severities() (names []string) {
+	for _, s := range slices.Sorted(maps.Keys(severityNames)) {
+		names = append(names, severityNames[s])
+	}
+	return names
+}
+
 // ParseSeverity reads Cloud Logging's names, in any case.
 func ParseSeverity(name string) (Severity, error) {
 	for s, n := range severityNames {
@@ -42,7 +50,7 @@ func ParseSeverity(name string) (Severity, error) {
 			return s, nil
 		}
 	}
-	return 0, fmt.Errorf("%q is no severity: use DEFAULT, DEBUG, INFO, NOTICE, WARNING, ERROR, CRITICAL, ALERT or EMERGENCY", name)
+	return 0, fmt.Errorf("%q is no severity: use one of %s", name, strings.Join(Severities(), ", "))
 }
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

@@ -20,6 +20,7 @@ type metrics struct {
 	files    prometheus.Gauge
 	unsaved  prometheus.Counter
 	overflow prometheus.Counter
+	freed    prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -48,6 +49,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		unsaved: f.NewCounter(prometheus.CounterOpts{
 			Name: "sidecar_tail_checkpoint_failures_total",
 			Help: "Checkpoints that could not be written.",
+		}),
+		freed: f.NewCounter(prometheus.CounterOpts{
+			Name: "sidecar_tail_freed_bytes_total",
+			Help: "Bytes of log files that were decided and whose room on the disk was given back.",
 		}),
 		overflow: f.NewCounter(prometheus.CounterOpts{
 			Name: "sidecar_tail_notify_failures_total",

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/genproto/googleapis/api/monitoredres"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
@@ -70,7 +72,7 @@ func (s *Sink) options(ctx context.Context) (options []option.ClientOption, proj
 		option.WithTelemetryDisabled(),
 		option.WithGRPCDialOption(grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second})),
 		option.WithGRPCDialOption(grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: .2, MaxDelay: 5 * time.Second},
+			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: .2, MaxDelay: time.Second},
 			MinConnectTimeout: 5 * time.Second,
 		})),
 	}
@@ -118,10 +120,52 @@ func (s *Sink) Send(ctx context.Context, batch [][]byte) forwarder.Outcome {
 		entries[i] = unread(sealed)
 	}
 	out := s.send(ctx, entries)
-	if out.Code == "Unauthenticated" {
-		s.Close()
+	switch out.Code {
+	case codes.Unauthenticated.String(), codes.DeadlineExceeded.String():
+		s.Close() // the credentials may have been renewed; the connection may have died in silence
 	}
 	return out
+}
+
+// readyTimeout bounds how long Ready waits for a connection that is being made.
+const readyTimeout = 5 * time.Second
+
+// Ready says whether there is a connection, and makes one where there is none. It keeps gRPC from waiting by a clock of its
+// own: whoever asks again has waited.
+func (s *Sink) Ready(ctx context.Context) forwarder.Outcome {
+	if err := s.Connect(ctx); err != nil {
+		return forwarder.Outcome{Err: err, Code: "not_connected", Slow: true}
+	}
+	waiting, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	conn := s.client.Connection() //nolint:staticcheck // there is one connection in the pool
+	conn.ResetConnectBackoff()
+	began := false
+	for {
+		state := conn.GetState()
+		switch {
+		case state == connectivity.Ready:
+			return forwarder.Outcome{}
+		case state == connectivity.TransientFailure && began:
+			return s.unreachable(ctx)
+		case state == connectivity.Idle:
+			conn.Connect()
+		}
+		began = began || state == connectivity.Connecting || state == connectivity.Idle
+		if !conn.WaitForStateChange(waiting, state) {
+			return s.unreachable(ctx)
+		}
+	}
+}
+
+// unreachable gives the reason why there is no connection: a call fails with it.
+func (s *Sink) unreachable(ctx context.Context) forwarder.Outcome {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := s.Check(ctx); err != nil {
+		return retry(err)
+	}
+	return forwarder.Outcome{}
 }
 
 // Check asks the server, without writing, whether it would take an entry.
