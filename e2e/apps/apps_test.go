@@ -83,7 +83,7 @@ func play(t *testing.T, s *stack, n int) *verdict {
 	address := stage.Address(t)
 	site := &site{TB: t, stage: stage.New(t, "http://"+address), address: address}
 	s.start(site)
-	sidecar := site.stage.Run("--from", "beginning", "--forward", "errors")
+	sidecar := site.stage.Run("--from", "beginning", "--forward", "errors", "--infer", "kind")
 
 	all := draw(s, n, random)
 	drive(t, site.stage.Front, "c1", all, 1)
