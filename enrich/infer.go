@@ -90,7 +90,7 @@ func (j *Joiner) infer(c *candidate, now time.Time) match {
 	settled := now.Sub(o.at) >= settling
 	switch {
 	case o.blind:
-		return none(blind)
+		return match{reason: blind, wait: true} // an answer may yet give its ID away
 	case !settled && len(o.near) > 0:
 		return match{reason: noID, wait: true}
 	}

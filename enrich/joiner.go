@@ -116,7 +116,8 @@ type source struct {
 	history history
 	lag     lag
 	ways    tally
-	start   int64 // what stood in the file when it was first read: of these bytes nobody knows when they were written
+	start   int64 // of the bytes before it nobody knows when they were written: they stood there when the file was first read
+	filling bool  // what is read now may still be of these
 	// partial is where a record begins that was given out although its line had no end, or -1. Should the line go on after
 	// all, the tailer hands out the whole of it again.
 	partial int64
@@ -165,6 +166,10 @@ func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
 	if b.Record {
 		return j.readAgain(ctx, s, b)
 	}
+	if s.filling {
+		s.start = b.Offset + int64(len(b.Data))
+		s.filling = len(b.Data) >= bulk
+	}
 	s.cut.Feed(b.Offset, b.Data, b.Arrived, s.take)
 	if b.Partial || b.Last {
 		s.cut.Flush(s.take)
@@ -198,7 +203,9 @@ func (j *Joiner) readAgain(ctx context.Context, s *source, b *tail.Block) error 
 	if r == nil {
 		return nil
 	}
-	hold := b.File.Hold(r.Offset, b.Offset+int64(len(b.Data)))
+	end := b.Offset + int64(len(b.Data))
+	s.start = max(s.start, end)
+	hold := b.File.Hold(r.Offset, end)
 	hold.Close()
 	return j.consider(ctx, s, finding(b.File, r, hold), b.Arrived)
 }
@@ -207,6 +214,7 @@ func (j *Joiner) source(b *tail.Block) *source {
 	s := j.files[b.File]
 	if s == nil {
 		s = &source{file: b.File, cut: record.New(j.options(b), b.File.Note()), partial: -1, ways: tally{}}
+		s.filling = len(b.Data) >= bulk || b.Arrived.Sub(j.silent.from) < starting
 		j.files[b.File] = s
 	}
 	return s
@@ -259,6 +267,9 @@ func (j *Joiner) settle(ctx context.Context, s *source, end int64, now time.Time
 	if len(found) > 0 {
 		s.learn()
 	}
+	for _, r := range found { // the last one tells of all that came with it how late they are
+		s.learnLag(r)
+	}
 	for i, r := range found {
 		if err := j.consider(ctx, s, finding(s.file, r, holds[i]), now); err != nil {
 			return err
@@ -275,7 +286,6 @@ func finding(f *tail.File, r *record.Record, hold *tail.Hold) *Finding {
 func (j *Joiner) consider(ctx context.Context, s *source, f *Finding, now time.Time) error {
 	j.metrics.found.WithLabelValues(f.Record.Severity.String()).Inc()
 	j.config.Ledger.Found(FromRecord, 1)
-	s.learnLag(f.Record)
 	for _, pattern := range j.config.Ignore {
 		if pattern.MatchString(f.Record.Text) {
 			j.metrics.unmatched.WithLabelValues("ignored").Inc()
