@@ -36,7 +36,7 @@ type observation struct {
 func (j *Joiner) observe(c *candidate) *observation {
 	r := c.finding.Record
 	o := &observation{at: c.source.written(r)}
-	o.blind = c.source.late(r) || c.source.backlog(r) || j.config.Exchanges.EvictedSince(o.at.Add(-slip))
+	o.blind = j.afterwards && r.Time.IsZero() || c.source.late(r) || c.source.backlog(r) || j.config.Exchanges.EvictedSince(o.at.Add(-slip))
 	for back := behind; !o.blind && (back == behind || len(o.near) > maxNear); back /= 4 {
 		if back < slip {
 			o.blind = true

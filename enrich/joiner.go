@@ -103,6 +103,8 @@ type Joiner struct {
 	relook   time.Time     // when those are looked at next
 	next     time.Time     // when Run looks next; zero: not before something waits
 	wake     chan struct{} // tells Run that next is sooner now
+
+	afterwards bool // records are read long after they were written: see Hindsight
 }
 
 // A source is one log file, as far as it was read.

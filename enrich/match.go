@@ -55,6 +55,9 @@ func (j *Joiner) exact(s *source, r *record.Record) match {
 	if m.exchange != nil || m.reason == ambiguous {
 		return m
 	}
+	if j.afterwards && r.Time.IsZero() {
+		return m
+	}
 	return j.byPort(r.Client, s.written(r), func(x *Exchange) bool {
 		return (r.Status == 0 || x.Status == 0 || r.Status == x.Status) && (r.Method == "" || isOf(x, r.Method, r.Path, r.Query))
 	})

@@ -46,7 +46,7 @@ var floors = map[string]struct{ c1, c8 float64 }{
 
 // TestApps puts the sidecar before every stack and judges what arrives. APPS_REQUESTS sets the length of each load.
 func TestApps(t *testing.T) {
-	n := 120
+	n := 480
 	if text := os.Getenv("APPS_REQUESTS"); text != "" {
 		var err error
 		if n, err = strconv.Atoi(text); err != nil {
