@@ -7,7 +7,7 @@ RELEASE := -tags grpcnotrace -trimpath -ldflags '-s -w'
 GOBIN := $(CURDIR)/bin
 export PATH := $(GOBIN):$(PATH)
 
-.PHONY: test unit race lint e2e kube kubelet apps delivery torture conformance bench bench-proxy bench-tail build image docs clean
+.PHONY: test unit race lint e2e kube kubelet apps delivery torture conformance bench bench-proxy bench-tail bench-send build image docs clean
 
 test: lint race e2e kube
 
@@ -17,6 +17,7 @@ unit:
 
 race:
 	$(GO) test -race -shuffle=on ./...
+	$(GO) test -run TestModel ./enrich/tail # thousands of programs, at which the race detector is slow
 
 lint: bin/golangci-lint
 	$(GO) vet ./...
@@ -36,7 +37,7 @@ kube:
 	$(GO) test -tags e2e -count=1 -timeout 20m ./e2e/kube
 
 # With real apps and real clients.
-E2E := tomcat noharm clients localonly browser clientaddress
+E2E := tomcat noharm clients localonly browser clientaddress torture
 e2e: build
 	e2e/setup
 	$(GO) test -tags e2e -count=1 -p 1 -timeout 20m $(E2E:%=./e2e/%)
@@ -70,6 +71,9 @@ bench-proxy:
 
 bench-tail:
 	$(GO) run ./bench -tail
+
+bench-send:
+	$(GO) run ./bench -send
 
 # Needs buildah or docker; IMAGE_BUILD takes either's command.
 IMAGE_BUILD ?= buildah bud

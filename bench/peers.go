@@ -39,6 +39,13 @@ http {
   upstream app { server %[3]s; keepalive 4096; keepalive_requests 100000000; }
   server {
     listen %[2]s;
+    location = /ws {
+      proxy_pass http://app;
+      proxy_http_version 1.1;
+      proxy_set_header Connection upgrade;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header X-Request-ID $request_id;
+    }
     location / {
       proxy_pass http://app;
       proxy_http_version 1.1;
@@ -89,20 +96,23 @@ func (b *bench) startConfigured(name, pkg, config, app, flag string) (*process, 
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(b.dir, name+".conf")
+	path := filepath.Join(b.dir, fmt.Sprintf("%s-%d.conf", name, len(b.up)))
 	if err := os.WriteFile(path, fmt.Appendf(nil, config, b.dir, at, app), 0o644); err != nil {
 		return nil, err
 	}
 	return b.start(name, at, pinned(0, exec.Command(program, flag, path)))
 }
 
-func (b *bench) startHTTPUtil(app string) (*process, error) {
+func (b *bench) startHTTPUtil(app string) (*process, error) { return b.startStandard(app) }
+
+// startStandard starts what Go's standard library gives, with settings in its environment.
+func (b *bench) startStandard(app string, env ...string) (*process, error) {
 	at, err := address()
 	if err != nil {
 		return nil, err
 	}
 	cmd := self("httputil", at, app)
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	cmd.Env = append(append(os.Environ(), "GOMAXPROCS=1"), env...)
 	return b.start("httputil", at, pinned(0, cmd))
 }
 

@@ -13,14 +13,15 @@ type stretch struct {
 	name        string
 	size        int // of an answer's body, in bytes
 	connections int
-	rate        int // requests a second; 0: as many as go
+	rate        int  // requests a second; 0: as many as go
+	load        load // nil: requests of HTTP/1
 }
 
 var stretches = []stretch{
-	{"1 KiB, saturated, 64 connections", 1 << 10, 64, 0},
-	{"64 KiB, saturated, 64 connections", 64 << 10, 64, 0},
-	{"1 MiB, saturated, 16 connections", 1 << 20, 16, 0},
-	{"1 KiB, 5,000 requests/s, 16 connections", 1 << 10, 16, 5000},
+	{"1 KiB, saturated, 64 connections", 1 << 10, 64, 0, nil},
+	{"64 KiB, saturated, 64 connections", 64 << 10, 64, 0, nil},
+	{"1 MiB, saturated, 16 connections", 1 << 20, 16, 0, nil},
+	{"1 KiB, 5,000 requests/s, 16 connections", 1 << 10, 16, 5000, nil},
 }
 
 // figures are what one stretch cost one server.
@@ -65,6 +66,11 @@ func (b *bench) measureProxy() (string, error) {
 		}
 		page += "## " + s.name + "\n\n" + text + "\n"
 	}
+	streams, err := b.streams(targets)
+	if err != nil {
+		return "", err
+	}
+	page += streams
 	return page + "## Resident memory, MiB\n\n" + memory, nil
 }
 
@@ -118,7 +124,10 @@ func (b *bench) line(s stretch, name string, all map[string][]figures) []string 
 // one puts one stretch of load on one server.
 func (b *bench) one(s stretch, t target) (figures, error) {
 	load := b.saturate
-	if s.rate > 0 {
+	switch {
+	case s.load != nil:
+		load = b.exchanging
+	case s.rate > 0:
 		load = b.paced
 	}
 	var before time.Duration

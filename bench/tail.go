@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -38,6 +39,9 @@ func (b *bench) measureTail() (string, error) {
 	for _, every := range []int{10_000, 100} {
 		table := &table{head: []string{fmt.Sprintf("%g %% errors", 100/float64(every)), "reader", "GB/CPU-s", "against rg", "peak RSS, MiB"}}
 		for _, f := range formats {
+			if !b.anyOf(f, every) {
+				continue
+			}
 			if err := b.readAll(table, f, every); err != nil {
 				return "", fmt.Errorf("%s: %w", f.name, err)
 			}
@@ -45,6 +49,15 @@ func (b *bench) measureTail() (string, error) {
 		page += table.String() + "\n"
 	}
 	return page, nil
+}
+
+// wants says whether a reader is to go through a file.
+func (b *bench) wants(r reader, f format, every int) bool {
+	return b.only.MatchString(fmt.Sprintf("%g %% %s %s", 100/float64(every), f.name, r.name))
+}
+
+func (b *bench) anyOf(f format, every int) bool {
+	return slices.ContainsFunc(readers, func(r reader) bool { return b.wants(r, f, every) })
 }
 
 func (b *bench) readAll(t *table, f format, every int) error {
@@ -61,8 +74,8 @@ func (b *bench) readAll(t *table, f format, every int) error {
 	all := map[string][]reading{}
 	for range b.rounds {
 		for _, r := range readers {
-			if r.name == "rsyslog imfile" && len(all[r.name]) > 0 {
-				continue // it takes a minute
+			if !b.wants(r, f, every) || r.name == "rsyslog imfile" && len(all[r.name]) > 0 { // that takes a minute
+				continue
 			}
 			got, err := r.read(b, path, f, errors)
 			if err != nil {
@@ -72,6 +85,9 @@ func (b *bench) readAll(t *table, f format, every int) error {
 		}
 	}
 	for _, r := range readers {
+		if len(all[r.name]) == 0 {
+			continue
+		}
 		t.add(append([]string{f.name, r.name}, speeds(all[r.name], all["rg -c"], info.Size())...)...)
 	}
 	return nil
@@ -82,7 +98,9 @@ func speeds(all, rg []reading, size int64) []string {
 	var peak int64
 	for i, r := range all {
 		speed = append(speed, float64(size)/1e9/r.cpu.Seconds())
-		against = append(against, rg[i].cpu.Seconds()/r.cpu.Seconds())
+		if i < len(rg) {
+			against = append(against, rg[i].cpu.Seconds()/r.cpu.Seconds())
+		}
 		peak = max(peak, r.peak)
 	}
 	return []string{fmt.Sprintf("%.2f", median(speed)), ratio(against), mib(peak)}
@@ -167,6 +185,7 @@ func (b *bench) readOurs(path string, _ format, errors int) (reading, error) {
 	if _, err := register(p.addr, 1000); err != nil {
 		return reading{}, err
 	}
+	profiled := b.startProfile(p)
 	before := p.cpu()
 	if err := os.Link(path, filepath.Join(logs, "app.log")); err != nil {
 		return reading{}, err
@@ -174,7 +193,25 @@ func (b *bench) readOurs(path string, _ format, errors int) (reading, error) {
 	if err := await("the entries", func() bool { return cloud.count() >= errors }); err != nil {
 		return reading{}, fmt.Errorf("%w: %d of %d", err, cloud.count(), errors)
 	}
-	return reading{p.cpu() - before, p.peak()}, nil
+	r := reading{p.cpu() - before, p.peak()}
+	return r, profiled()
+}
+
+// startProfile has perf look at a process, if that is asked for, and gives what ends it.
+func (b *bench) startProfile(p *process) (end func() error) {
+	if b.profile == "" {
+		return func() error { return nil }
+	}
+	perf := exec.Command("perf", "record", "-q", "-g", "-F", "1999", "-o", b.profile, "-p", fmt.Sprint(p.cmd.Process.Pid))
+	if err := perf.Start(); err != nil {
+		return func() error { return err }
+	}
+	time.Sleep(300 * time.Millisecond) // until it has attached itself
+	return func() error {
+		perf.Process.Signal(os.Interrupt)
+		perf.Wait() // it ends by the signal
+		return nil
+	}
 }
 
 const rsyslogConfig = `

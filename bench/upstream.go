@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +24,10 @@ func serve(role, listen, to string) error {
 		return serveUpstream(l)
 	case "httputil":
 		return serveHTTPUtil(listen, to)
+	case "sender":
+		return send(listen, to)
+	case "grpc":
+		return serveGRPC(listen)
 	}
 	return fmt.Errorf("no role %q", role)
 }
@@ -46,6 +51,10 @@ func answer(c net.Conn) {
 	for {
 		target, err := readHead(r)
 		if err != nil {
+			return
+		}
+		if target == "/ws" {
+			echo(c, r)
 			return
 		}
 		if target != last {
@@ -93,7 +102,13 @@ func serveHTTPUtil(listen, to string) error {
 		Transport:  &http.Transport{MaxIdleConnsPerHost: 4096, DisableCompression: true},
 		BufferPool: &pool{sync.Pool{New: func() any { return new([32 << 10]byte) }}},
 	}
-	return http.ListenAndServe(listen, proxy)
+	server := &http.Server{Addr: listen, Handler: proxy}
+	if os.Getenv("HTTP2") != "" {
+		h2 := new(http.Protocols)
+		h2.SetUnencryptedHTTP2(true)
+		server.Protocols, proxy.Transport.(*http.Transport).Protocols, proxy.FlushInterval = h2, h2, -1
+	}
+	return server.ListenAndServe()
 }
 
 type pool struct{ sync.Pool }

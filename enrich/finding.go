@@ -15,6 +15,8 @@ type Finding struct {
 
 	// Also says where else the app wrote the same error.
 	Also []Place
+	// Repeats are the same error of the same session again, a moment later; they have no entry of their own.
+	Repeats []*Finding
 	// Late says that the exchange was given out as one that failed and logged nothing, before this record came.
 	Late bool
 

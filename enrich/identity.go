@@ -2,6 +2,7 @@ package enrich
 
 import (
 	"bytes"
+	"sort"
 	"strings"
 	"time"
 
@@ -20,6 +21,9 @@ const (
 
 // identity says whether a word may be an ID at all.
 func identity(word string, named bool) bool {
+	if len(word) < 6 || len(word) < 12 && !named {
+		return false // whatever it is made of
+	}
 	bits := chance(word)
 	return bits >= identifies || named && bits >= identifiesNamed
 }
@@ -27,34 +31,38 @@ func identity(word string, named bool) bool {
 // chance estimates the bits of a word that could not be foretold. Runs of letters of one case are taken for parts of words,
 // runs of digits for numbers, unless the whole of it is hexadecimal, and a character that keeps coming back counts little.
 func chance(word string) float64 {
-	bits := byRuns(word)
-	word = strings.ReplaceAll(word, "-", "")
-	if hex, digits, letters := hexadecimal(word); hex && digits >= 2 && letters >= 2 {
-		bits = 4 * float64(len(word))
-	}
 	var seen [256]bool
-	distinct := 0
+	distinct, digits, letters := 0, 0, 0
 	for i := range len(word) {
-		if !seen[word[i]] {
-			seen[word[i]] = true
+		c := word[i]
+		if c == '-' {
+			continue
+		}
+		if !seen[c] {
+			seen[c] = true
 			distinct++
 		}
-	}
-	return min(bits, 15*float64(distinct))
-}
-
-func hexadecimal(word string) (hex bool, digits, letters int) {
-	for i := range len(word) {
-		switch c := word[i]; {
+		switch {
 		case '0' <= c && c <= '9':
 			digits++
 		case 'a' <= c && c <= 'f', 'A' <= c && c <= 'F':
 			letters++
-		default:
-			return false, 0, 0
 		}
 	}
-	return true, digits, letters
+	bits := 4 * float64(digits+letters)
+	if hex := len(word) == digits+letters+strings.Count(word, "-"); !hex || digits < 2 || letters < 2 {
+		bits = byRuns(word)
+	}
+	return min(bits, 15*float64(distinct))
+}
+
+func hexadecimal(word string) bool {
+	for i := range len(word) {
+		if c := word[i]; kindOfByte(c) == 0 || 'f' < c || 'F' < c && c < 'a' {
+			return false
+		}
+	}
+	return true
 }
 
 func byRuns(word string) (bits float64) {
@@ -141,10 +149,8 @@ func (h *history) note(end int64, at time.Time) {
 
 // before gives how many bytes surely stood in the file at t, or 0.
 func (h *history) before(t time.Time) int64 {
-	for i := len(h.marks) - 1; i >= 0; i-- {
-		if !h.marks[i].at.After(t) {
-			return h.marks[i].end
-		}
+	if i := sort.Search(len(h.marks), func(i int) bool { return h.marks[i].at.After(t) }); i > 0 {
+		return h.marks[i-1].end
 	}
 	return 0
 }

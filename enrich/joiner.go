@@ -2,6 +2,7 @@ package enrich
 
 import (
 	"context"
+	"encoding/binary"
 	"net/netip"
 	"regexp"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"github.com/openreplay/log-sidecar/enrich/record"
 	"github.com/openreplay/log-sidecar/enrich/tail"
@@ -22,6 +24,11 @@ const (
 	patience = 200 * time.Millisecond
 	// maxWaiting bounds the records that wait; what comes on top is decided on what is known.
 	maxWaiting = 4096
+	// cutMark ends the text of a record whose line was longer than the tailer hands out.
+	cutMark = "\n[the log's line is longer than 1 MiB; its rest was left out]"
+	// audited is how many certain records a second, and at once, count as evidence: in a flood they are alike, and each costs
+	// as much as all the rest that is done for it.
+	audited, auditedAtOnce = 100, 200
 	// tick is how often what waits is looked at; nothing wakes while nothing waits.
 	tick = 20 * time.Millisecond
 )
@@ -61,6 +68,7 @@ func (i Infer) allows(way string) bool {
 // Config is what a Joiner needs.
 type Config struct {
 	Exchanges   Exchanges
+	Sessions    Sessions // nil: what the proxy knew when a request came is all that is known
 	MinSeverity record.Severity
 	Unmatched   bool // also give out records that belong to no session
 	Ignore      []*regexp.Regexp
@@ -69,7 +77,12 @@ type Config struct {
 	// SilentFailures makes a finding of each exchange of a session that failed and of which no record came.
 	SilentFailures bool
 	// Out takes a finding, and waits while it can take no more.
-	Out        func(context.Context, *Finding) error
+	Out    func(context.Context, *Finding) error
+	Ledger *Ledger // may be nil
+	// Owed are the exchanges of an earlier life that failed and of which nothing was delivered; Settle is called for each of
+	// this life's and of those of which no more is owed. Both may be left out.
+	Owed       []*Exchange
+	Settle     func(*Exchange)
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
 }
@@ -81,12 +94,14 @@ type Joiner struct {
 
 	mu       sync.Mutex
 	evidence *evidence
+	audits   *rate.Limiter
 	grown    int // how much evidence there is
 	files    map[*tail.File]*source
 	waiting  []*candidate
 	folds    *folds
 	silent   *silent       // nil until the time is known
-	later    []*Exchange   // silent failures whose records may still be waiting
+	later    []*Exchange   // silent failures whose records may still be waiting, or whose session is not known yet
+	relook   time.Time     // when those are looked at next
 	next     time.Time     // when Run looks next; zero: not before something waits
 	wake     chan struct{} // tells Run that next is sooner now
 }
@@ -115,12 +130,14 @@ type candidate struct {
 	match   match
 	until   time.Time
 
-	observed *observation // nil while what is exact is not looked for in vain
+	observed *observation // nil where it does not count
+	audit    bool         // what is certain of it counts as evidence
 	names    []string
 	look     time.Time // when to look again
 	step     time.Duration
 	fold     *fold
-	grown    int // the evidence that was there when it was last looked at
+	next     time.Time // it is not looked at before
+	grown    int       // the evidence that was there when it was last looked at
 }
 
 // New gives a joiner.
@@ -129,6 +146,7 @@ func New(c Config) *Joiner {
 		config:   c,
 		metrics:  newMetrics(c.Registerer),
 		evidence: newEvidence(),
+		audits:   rate.NewLimiter(audited, auditedAtOnce),
 		folds:    newFolds(),
 		files:    map[*tail.File]*source{},
 		wake:     make(chan struct{}, 1),
@@ -144,7 +162,7 @@ func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
 	if len(b.Data) >= bulk {
 		j.silent.behind = b.Arrived
 	}
-	s := j.source(b.File)
+	s := j.source(b)
 	s.history.note(b.Offset+int64(len(b.Data)), b.Arrived)
 	if b.Record {
 		return j.readAgain(ctx, s, b)
@@ -156,6 +174,9 @@ func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
 	s.dropGiven()
 	if n := len(s.found); b.Partial && n > 0 {
 		s.partial = s.found[n-1].Offset
+		if b.Cut {
+			s.found[n-1].Text += cutMark
+		}
 	}
 	err := j.settle(ctx, s, b.Offset+int64(len(b.Data)), b.Arrived)
 	if b.Last {
@@ -169,12 +190,13 @@ func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
 func (j *Joiner) begin(now time.Time) {
 	if j.silent == nil {
 		j.silent = newSilent(now)
+		j.silent.owed = j.config.Owed
 	}
 }
 
 // readAgain takes a record that was complete, and not decided, when an earlier life ended.
 func (j *Joiner) readAgain(ctx context.Context, s *source, b *tail.Block) error {
-	r := record.One(j.options(), b.File.Note(), b.Offset, b.Data, b.Arrived)
+	r := record.One(j.options(b), b.File.Note(), b.Offset, b.Data, b.Arrived)
 	if r == nil {
 		return nil
 	}
@@ -183,16 +205,25 @@ func (j *Joiner) readAgain(ctx context.Context, s *source, b *tail.Block) error 
 	return j.consider(ctx, s, finding(b.File, r, hold), b.Arrived)
 }
 
-func (j *Joiner) source(f *tail.File) *source {
-	s := j.files[f]
+func (j *Joiner) source(b *tail.Block) *source {
+	s := j.files[b.File]
 	if s == nil {
-		s = &source{file: f, cut: record.New(j.options(), f.Note()), partial: -1, ways: tally{}}
-		j.files[f] = s
+		s = &source{file: b.File, cut: record.New(j.options(b), b.File.Note()), partial: -1, ways: tally{}}
+		j.files[b.File] = s
 	}
 	return s
 }
 
-func (j *Joiner) options() record.Options { return record.Options{Min: j.config.MinSeverity} }
+func (j *Joiner) options(b *tail.Block) record.Options {
+	o := record.Options{Min: j.config.MinSeverity}
+	switch b.Encoding {
+	case tail.UTF16LE:
+		o.UTF16 = binary.LittleEndian
+	case tail.UTF16BE:
+		o.UTF16 = binary.BigEndian
+	}
+	return o
+}
 
 func (s *source) take(r *record.Record) { s.found = append(s.found, r) }
 
@@ -245,16 +276,21 @@ func finding(f *tail.File, r *record.Record, hold *tail.Hold) *Finding {
 // consider decides on a record, or lets it wait.
 func (j *Joiner) consider(ctx context.Context, s *source, f *Finding, now time.Time) error {
 	j.metrics.found.WithLabelValues(f.Record.Severity.String()).Inc()
+	j.config.Ledger.Found(FromRecord, 1)
 	s.learnLag(f.Record)
 	for _, pattern := range j.config.Ignore {
 		if pattern.MatchString(f.Record.Text) {
 			j.metrics.unmatched.WithLabelValues("ignored").Inc()
+			j.config.Ledger.Dropped("ignored", 1)
 			f.Release()
 			return nil
 		}
 	}
 	c := &candidate{finding: *f, source: s, until: now.Add(patience), match: j.exact(s, f.Record)}
-	c.observed = j.observe(c)
+	c.audit = j.audits.AllowN(now, 1)
+	if c.audit || c.match.exchange == nil || c.match.by == byConnection {
+		c.observed = j.observe(c)
+	}
 	if c.match.exchange == nil && c.match.reason != ambiguous {
 		c.fallBack()
 	}
@@ -284,7 +320,12 @@ func (j *Joiner) proceed(ctx context.Context, c *candidate, now time.Time) error
 		c.match = j.infer(c, now)
 		c.look, c.step, c.grown = now.Add(c.step), 2*c.step, j.grown
 	}
-	if c.unsettled() && now.Before(c.until) && len(j.waiting) < maxWaiting {
+	nameless := j.whose(c.match.exchange, now)
+	soon := c.unsettled() && now.Before(c.until)
+	if (soon || nameless) && len(j.waiting) < maxWaiting {
+		if !soon { // many may wait for their session alone, and for long
+			c.next = now.Add(sessionLook)
+		}
 		j.await(c, now)
 		return nil
 	}
@@ -296,6 +337,7 @@ func (j *Joiner) conclude(ctx context.Context, c *candidate, now time.Time) erro
 	if x := c.match.exchange; x != nil && x.HasSession() {
 		if c.fold == nil && j.folds.add(c, now) {
 			j.metrics.unmatched.WithLabelValues(folded).Inc()
+			j.config.Ledger.Dropped(folded, 1)
 			return nil
 		}
 		if c.fold != nil && len(j.files) > 1 && now.Sub(c.fold.at) < foldWait && len(j.waiting) < maxWaiting {
@@ -320,7 +362,7 @@ func (j *Joiner) decide(ctx context.Context, c *candidate) error {
 	if f.Record.Time.IsZero() {
 		f.Record.Time = f.Record.Arrived
 	}
-	if c.match.exchange != nil && !c.match.inferred {
+	if c.audit && c.match.exchange != nil && !c.match.inferred {
 		j.audit(c)
 	}
 	f.Exchange, f.By, f.Inferred = c.match.exchange, c.match.by, c.match.inferred
@@ -330,16 +372,39 @@ func (j *Joiner) decide(ctx context.Context, c *candidate) error {
 		j.metrics.matched.WithLabelValues(f.By).Inc()
 		_, f.Late = j.silent.knows(f.Exchange)
 		j.silent.tell(f.Exchange, f.Late)
+		if f.Exchange.Status >= 500 {
+			f.Release = j.settling(f.Exchange, f.Release)
+		}
 	case f.Exchange != nil:
 		j.metrics.unmatched.WithLabelValues(noSession).Inc()
 	default:
 		j.metrics.unmatched.WithLabelValues(c.match.reason).Inc()
 	}
 	if !matched && !j.config.Unmatched {
+		j.config.Ledger.Dropped("unmatched", 1)
 		f.Release()
 		return nil
 	}
-	return j.config.Out(ctx, f)
+	return j.out(ctx, f)
+}
+
+// out hands a finding on. While that waits, files are not read: what looks silent then may only be unread.
+func (j *Joiner) out(ctx context.Context, f *Finding) error {
+	began := time.Now()
+	err := j.config.Out(ctx, f)
+	if now := time.Now(); now.Sub(began) > readOn/2 {
+		j.silent.behind = now
+	}
+	return err
+}
+
+// settling gives what says that nothing is owed for x any more, before it does what release does: a kill in between has the
+// record read again, and known as sealed.
+func (j *Joiner) settling(x *Exchange, release func()) func() {
+	if j.config.Settle == nil {
+		return release
+	}
+	return func() { j.config.Settle(x); release() }
 }
 
 // await keeps a candidate until Run looks at it again.
@@ -429,6 +494,10 @@ func (j *Joiner) decideWaiting(ctx context.Context, now time.Time) error {
 	waiting := j.waiting
 	j.waiting = nil
 	for i, c := range waiting {
+		if now.Before(c.next) {
+			j.waiting = append(j.waiting, c)
+			continue
+		}
 		j.lookAgain(c)
 		if err := j.proceed(ctx, c, now); err != nil {
 			j.waiting = append(j.waiting, waiting[i:]...)

@@ -2,12 +2,14 @@ package enrich
 
 import (
 	"context"
+	"encoding/binary"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -167,5 +169,39 @@ func TestTheLastRecordNeedsNoSuccessor(t *testing.T) {
 	found, _ := join(t, exchanges{exchange(idA, "session-a")}, "2026-11-25 10:31:07,410 ERROR ["+idA+"] Shipping - cut off here", nil)
 	if len(found) != 1 {
 		t.Errorf("found %q", found)
+	}
+}
+
+// A log of UTF-16 is found and matched, and its entries say where in the file they stand.
+func TestUTF16(t *testing.T) {
+	for mark, order := range map[string]binary.AppendByteOrder{"\xff\xfe": binary.LittleEndian, "\xfe\xff": binary.BigEndian} {
+		wide := []byte(mark)
+		for _, unit := range utf16.Encode([]rune(strings.ReplaceAll(log, "\n", "\r\n"))) {
+			wide = order.AppendUint16(wide, unit)
+		}
+		found, _ := join(t, exchanges{exchange(idA, "A")}, string(wide), nil)
+		want := []string{"A: 2026-11-25 10:31:07,410 ERROR [w-2] [" + idA + "] Shipping - cannot ship"}
+		if diff := cmp.Diff(want, found); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", order, diff)
+		}
+	}
+}
+
+// A line of 2 MB is cut, says so in its entry, and takes nothing of the next one with it.
+func TestLongLine(t *testing.T) {
+	head := "2026-11-25 10:31:07,410 ERROR [w-2] [" + idA + "] Shipping - "
+	var texts []string
+	join(t, exchanges{exchange(idA, "A")}, head+strings.Repeat("long ", 400_000)+"\n"+head+"next\n", func(c *Config) {
+		c.Out = func(_ context.Context, f *Finding) error {
+			texts = append(texts, f.Record.Text)
+			f.Release()
+			return nil
+		}
+	})
+	if len(texts) != 2 || texts[1] != head+"next" {
+		t.Fatalf("%d records came, the last one is %.200q", len(texts), texts[len(texts)-1])
+	}
+	if !strings.HasPrefix(texts[0], head+"long ") || !strings.HasSuffix(texts[0], cutMark) {
+		t.Errorf("the long line came as %.80q...%q", texts[0], texts[0][max(0, len(texts[0])-100):])
 	}
 }

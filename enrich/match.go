@@ -72,10 +72,12 @@ func (j *Joiner) byWords(s *source, r *record.Record) match {
 		case m.reason == ambiguous:
 			return m
 		case m.exchange == nil:
-		case best.exchange == nil || best.exchange.Session == "":
+		case best.exchange == nil:
 			best = m
-		case m.exchange.Session != "" && m.exchange.Session != best.exchange.Session:
+		case differ(m.exchange, best.exchange):
 			return none(ambiguous)
+		case !best.exchange.HasSession():
+			best = m
 		case best.by == byToken || m.by != byToken && m.exchange.Begin.After(best.exchange.Begin):
 			best = m
 		}
@@ -116,15 +118,15 @@ func theOne(holders []Exchange, t time.Time) (best *Exchange, clash bool) {
 		case x.Begin.After(t.Add(readLate)):
 			continue
 		case best == nil:
-		case x.Session != "" && best.Session != "" && x.Session != best.Session:
+		case differ(x, best):
 			return nil, true
 		case openAt(best, t) != openAt(x, t):
 			if openAt(best, t) {
 				continue
 			}
-		case best.Session != "" && x.Session == "":
+		case best.HasSession() && !x.HasSession():
 			continue
-		case best.Session == x.Session && !x.Begin.After(best.Begin):
+		case best.HasSession() == x.HasSession() && !x.Begin.After(best.Begin):
 			continue
 		}
 		best = x
@@ -147,11 +149,10 @@ func earliest(list []Exchange) (t time.Time) {
 
 // wayOf names how the word ties a record to the exchange.
 func wayOf(word string, x *Exchange) string {
-	hex, _, _ := hexadecimal(word)
 	switch {
 	case sameID(word, x.ID):
 		return byRequestID
-	case hex && (len(word) == 32 || len(word) == 16): // W3C Trace Context's trace-id and parent-id
+	case (len(word) == 32 || len(word) == 16) && hexadecimal(word): // W3C Trace Context's trace-id and parent-id
 		return byTraceID
 	}
 	return byResponseID
@@ -174,7 +175,7 @@ func (j *Joiner) byPort(client netip.AddrPort, t time.Time, fits func(*Exchange)
 	case len(last) == 0:
 		return none(noID)
 	case len(last) == 1 || t.Sub(last[0].Begin) > connectionSlip || t.Sub(last[1].End) > 2*connectionSlip,
-		last[0].Session == last[1].Session:
+		sameUser(&last[0], &last[1]):
 		return matched(&last[0], byConnection)
 	case last[0].End.IsZero() && last[0].Head.IsZero():
 		return match{reason: ambiguous, wait: true}

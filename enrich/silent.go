@@ -23,32 +23,37 @@ const (
 
 // Silent finds exchanges that failed and of which no record came.
 type silent struct {
-	from   time.Time // what ended before was looked at
-	next   time.Time // when to look again
-	behind time.Time // when a file was last seen to have much to read
+	from   time.Time   // what ended before was looked at
+	next   time.Time   // when to look again
+	owed   []*Exchange // an earlier life's
+	behind time.Time   // when a file was last seen to have much to read
 
-	told, before map[string]bool // exchanges that have an entry: true where there was no record
+	told, before map[name]bool // exchanges that have an entry: true where there was no record
 }
 
-func newSilent(now time.Time) *silent { return &silent{from: now, told: map[string]bool{}} }
+// A name tells exchanges apart: clients may send an ID twice.
+type name struct {
+	id    string
+	begin int64
+}
+
+func nameOf(x *Exchange) name { return name{x.ID, x.Begin.UnixNano()} }
+
+func newSilent(now time.Time) *silent { return &silent{from: now, told: map[name]bool{}} }
 
 func (s *silent) tell(x *Exchange, alone bool) {
 	if len(s.told) >= maxSilent {
-		s.told, s.before = map[string]bool{}, s.told
+		s.told, s.before = map[name]bool{}, s.told
 	}
 	s.told[nameOf(x)] = alone
 }
 
 func (s *silent) knows(x *Exchange) (known, alone bool) {
-	name := nameOf(x)
-	if alone, known = s.told[name]; !known {
-		alone, known = s.before[name]
+	if alone, known = s.told[nameOf(x)]; !known {
+		alone, known = s.before[nameOf(x)]
 	}
 	return known, alone
 }
-
-// nameOf tells exchanges apart: clients may send an ID twice.
-func nameOf(x *Exchange) string { return fmt.Sprint(x.ID, " ", x.Begin.UnixNano()) }
 
 // searchSilent gives out a finding without a record of the log for each exchange that failed silently.
 func (j *Joiner) searchSilent(ctx context.Context, now time.Time, all bool) error {
@@ -66,12 +71,13 @@ func (j *Joiner) searchSilent(ctx context.Context, now time.Time, all bool) erro
 	}
 	var failed []*Exchange
 	j.config.Exchanges.During(s.from, to, func(x Exchange) bool {
-		if x.Status >= 500 && x.HasSession() && x.End.After(s.from) && !x.End.After(to) {
+		if x.Status >= 500 && (x.HasSession() || x.AppSession != 0 && j.config.Sessions != nil) && x.End.After(s.from) && !x.End.After(to) {
 			failed = append(failed, &x)
 		}
 		return true
 	})
 	s.from = to
+	failed, s.owed = append(s.owed, failed...), nil
 	for _, x := range failed {
 		if err := j.failedSilently(ctx, x, now, all); err != nil {
 			return err
@@ -83,19 +89,25 @@ func (j *Joiner) searchSilent(ctx context.Context, now time.Time, all bool) erro
 // failedSilently gives out x, unless a record may still be found to be its own.
 func (j *Joiner) failedSilently(ctx context.Context, x *Exchange, now time.Time, all bool) error {
 	if known, _ := j.silent.knows(x); known {
+		j.settling(x, func() {})()
 		return nil
 	}
-	if !all && j.mayGet(x) {
+	wait := j.whose(x, now)
+	if !all && (wait || j.mayGet(x)) && len(j.later) < maxWaiting {
 		j.later = append(j.later, x)
+		return nil
+	}
+	if !x.HasSession() {
 		return nil
 	}
 	j.silent.tell(x, true)
 	j.metrics.silent.Inc()
+	j.config.Ledger.Found(FromExchange, 1)
 	path, _, _ := strings.Cut(x.Target, "?")
-	return j.config.Out(ctx, &Finding{
+	return j.out(ctx, &Finding{
 		Record: &record.Record{Offset: placeOf(x), Severity: record.Error, Time: x.End, ZoneGiven: true, Arrived: now, Status: x.Status,
 			Text: fmt.Sprintf("%s %s answered %d, and no error was logged", x.Method, path, x.Status)},
-		File: "exchange", Exchange: x, By: byTheExchange, Release: func() {},
+		File: "exchange", Exchange: x, By: byTheExchange, Release: j.settling(x, func() {}),
 	})
 }
 
@@ -115,12 +127,16 @@ func (j *Joiner) mayGet(x *Exchange) bool {
 // placeOf stands for the offset that an exchange does not have: the same for the same one.
 func placeOf(x *Exchange) int64 {
 	h := fnv.New64a()
-	h.Write([]byte(nameOf(x)))
+	fmt.Fprint(h, x.ID, " ", x.Begin.UnixNano())
 	return int64(h.Sum64() >> 17)
 }
 
 // searchLater looks again at those whose records waited.
 func (j *Joiner) searchLater(ctx context.Context, now time.Time, all bool) error {
+	if now.Before(j.relook) && !all {
+		return nil
+	}
+	j.relook = now.Add(sessionLook)
 	later := j.later
 	j.later = nil
 	for _, x := range later {

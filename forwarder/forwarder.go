@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"time"
@@ -26,13 +25,23 @@ const (
 	batchBytes   = 512 << 10
 )
 
-// sendTimeout bounds one try.
-const sendTimeout = 20 * time.Second
+// sendTimeout bounds the first try; each further one has twice as long, up to longestTimeout. A connection that died in
+// silence is given up with the try, and what is on its way then is late by as much.
+const (
+	sendTimeout    = 10 * time.Second
+	longestTimeout = time.Minute
+)
+
+// lateAfter is how long after its sealing an entry counts as late: a reader with a time cursor may have passed it.
+const lateAfter = 2 * time.Second
 
 // A Sink is where entries go.
 type Sink interface {
 	// Name says whose sealed bytes these are; a sink is only ever given its own.
 	Name() string
+	// Ready waits, though not for long, until entries can be sent. While it says that they cannot, nothing is sealed, so
+	// that what comes after an outage has a timestamp of after it.
+	Ready(context.Context) Outcome
 	// Seal fixes the bytes of an entry with its timestamp. An error says why it can never be sent.
 	Seal(*Entry, time.Time) ([]byte, error)
 	// Send tries once to deliver sealed entries, in order.
@@ -54,7 +63,7 @@ type Outcome struct {
 	Refused map[int]string
 }
 
-// Config is what a Forwarder needs. Only Journal, DeadLetters and Link may be left out.
+// Config is what a Forwarder needs. Only Journal, DeadLetters, Ledger and Link may be left out.
 type Config struct {
 	Sink        Sink
 	State       string           // the state directory's random ID, [0-9a-z]
@@ -65,6 +74,8 @@ type Config struct {
 	Pace        int       // entries a second at most, with ten seconds' worth of burst; 0: no bound
 	EventTime   bool      // stamp entries with the record's own time, for those who do not use OpenReplay's reader
 	Redact      bool
+	Repeats     bool // of one error in one session within a second, only the first becomes an entry, with their number
+	Ledger      *enrich.Ledger
 	Link        func(session.ID, time.Time) string // the address of a moment in the replay
 	Log         *zap.Logger
 	Registerer  prometheus.Registerer
@@ -77,6 +88,7 @@ type Forwarder struct {
 	queue   *queue
 	pace    *rate.Limiter
 	metrics *metrics
+	unsent  int       // entries that were written out
 	last    time.Time // the timestamp of the batch sealed last
 }
 
@@ -105,6 +117,7 @@ func New(c Config) *Forwarder {
 func (f *Forwarder) Put(ctx context.Context, finding *enrich.Finding) error {
 	if f.sealedBefore(finding) {
 		f.metrics.again.Inc()
+		f.config.Ledger.Dropped("sealed_before", 1)
 		finding.Release()
 		return nil
 	}
@@ -114,31 +127,71 @@ func (f *Forwarder) Put(ctx context.Context, finding *enrich.Finding) error {
 // sealedBefore says that a life before this one sealed these bytes and the checkpoint of the file had not passed them.
 func (f *Forwarder) sealedBefore(finding *enrich.Finding) bool {
 	return f.config.Journal != nil &&
-		f.config.Journal.Sealed(journal.Key{File: finding.File, Offset: finding.Record.Offset})
+		f.config.Journal.Sealed(keyOfBytes(finding))
 }
 
 // Close says that nothing more will be put; Run ends when all has arrived.
 func (f *Forwarder) Close() { f.queue.close() }
 
-// Run delivers until Close was called and everything has arrived. When ctx is done first, what is waiting is written to
-// Config.Unsent; it stays in the journal and in the files, so that a next life sends it.
-func (f *Forwarder) Run(ctx context.Context) error {
-	if err := f.resume(ctx); err != nil {
+// Run delivers until Close was called and everything has arrived. Once sending is done, what has not arrived, and all that
+// is still put, is written to Config.Unsent instead, until Close was called or ctx is done. It stays in the journal and in the
+// files, so that a next life sends it.
+func (f *Forwarder) Run(ctx, sending context.Context) error {
+	sending, stop := context.WithCancel(sending)
+	defer stop()
+	defer context.AfterFunc(ctx, stop)()
+	if err := f.resume(sending); err != nil {
 		return err
 	}
-	for ctx.Err() == nil {
-		found := f.queue.take(ctx, f.room(), batchBytes)
+	for sending.Err() == nil {
+		found := f.queue.take(sending, f.room(), batchBytes)
 		if len(found) == 0 {
 			break
 		}
-		if err := f.wait(ctx, len(found)); err != nil {
+		found = f.foldRepeats(sending, found)
+		if f.wait(sending, len(found)) != nil || !f.ready(sending) {
 			f.unsentFindings(found)
 			break
 		}
-		f.forward(ctx, found)
+		f.forward(sending, found)
+	}
+	for ctx.Err() == nil {
+		found := f.queue.take(ctx, batchEntries, batchBytes)
+		if len(found) == 0 {
+			break
+		}
+		f.unsentFindings(found)
 	}
 	f.unsentFindings(f.queue.rest())
+	if f.unsent > 0 {
+		f.config.Log.Warn("the end came before these entries had arrived; they are written out", zap.Int("entries", f.unsent))
+	}
 	return nil
+}
+
+// ready waits until entries can be sent; false: ctx is done.
+func (f *Forwarder) ready(ctx context.Context) bool {
+	for try := 0; ; try++ {
+		out := f.config.Sink.Ready(ctx)
+		if out.Err == nil {
+			return true
+		}
+		if !f.again(ctx, try, out) {
+			return false
+		}
+	}
+}
+
+// again waits before another try; false: ctx is done.
+func (f *Forwarder) again(ctx context.Context, try int, out Outcome) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	f.metrics.retries.WithLabelValues(out.Code).Inc()
+	if try%10 == 0 {
+		f.config.Log.Warn("entries cannot be sent and wait", zap.Int("tries", try+1), zap.String("code", out.Code), zap.Error(out.Err))
+	}
+	return sleep(ctx, pause(try, out.Slow))
 }
 
 // resume sends what an earlier life sealed, as it was sealed.
@@ -147,6 +200,7 @@ func (f *Forwarder) resume(ctx context.Context) error {
 		return nil
 	}
 	b := f.config.Journal.Waiting()
+	f.config.Ledger.Found(enrich.FromJournal, len(b.Entries))
 	f.config.Log.Info("sending again what the last life did not get acknowledged", zap.Int("entries", len(b.Entries)))
 	if b.Sink != f.config.Sink.Name() {
 		f.dead(b, allRefused(len(b.Entries), "sealed for the sink "+b.Sink))
@@ -165,10 +219,14 @@ func (f *Forwarder) room() int {
 }
 
 func (f *Forwarder) wait(ctx context.Context, n int) error {
-	if f.pace == nil {
-		return nil
+	for f.pace != nil && n > 0 {
+		part := min(n, f.pace.Burst())
+		if err := f.pace.WaitN(ctx, part); err != nil {
+			return err
+		}
+		n -= part
 	}
-	return f.pace.WaitN(ctx, n)
+	return nil
 }
 
 // forward seals findings, keeps them in the journal, and then sends until they have arrived. Nothing else is sealed
@@ -187,6 +245,7 @@ func (f *Forwarder) forward(ctx context.Context, found []*enrich.Finding) {
 
 func release(found []*enrich.Finding) {
 	for _, finding := range found {
+		release(finding.Repeats)
 		finding.Release()
 	}
 }
@@ -207,12 +266,21 @@ func (f *Forwarder) seal(found []*enrich.Finding) *journal.Batch {
 			f.config.Log.Error("an entry cannot be sent", zap.String("path", e.Source.File),
 				zap.Int64("offset", e.Source.Offset), zap.Error(err))
 			f.metrics.dead.WithLabelValues("unsealable").Inc()
+			f.config.Ledger.Dropped("unsealable", 1+len(finding.Repeats))
 			continue
 		}
 		b.Entries = append(b.Entries, journal.Sealed{Key: e.Key, Data: data})
+		for _, again := range finding.Repeats {
+			b.Folded = append(b.Folded, keyOfBytes(again))
+		}
 	}
 	f.metrics.sealed.Add(float64(len(b.Entries)))
+	f.config.Ledger.Dropped("repeat", len(b.Folded))
 	return b
+}
+
+func keyOfBytes(finding *enrich.Finding) journal.Key {
+	return journal.Key{File: finding.File, Offset: finding.Record.Offset}
 }
 
 func (f *Forwarder) stamp(e *Entry, now time.Time) time.Time {
@@ -250,29 +318,28 @@ func (f *Forwarder) deliver(ctx context.Context, b *journal.Batch) {
 	f.metrics.sending(time.Unix(0, b.Time))
 	defer f.metrics.sending(time.Time{})
 	for try := 0; ; try++ {
-		out := f.send(ctx, data)
+		out := f.send(ctx, data, try)
 		if out.Err == nil {
 			f.arrived(b, out.Refused)
 			return
 		}
-		f.metrics.retries.WithLabelValues(out.Code).Inc()
-		if try == 0 || try%10 == 0 {
-			f.config.Log.Warn("the entries have not arrived and are sent again", zap.Int("entries", len(data)),
-				zap.Int("tries", try+1), zap.String("code", out.Code), zap.Error(out.Err))
-		}
-		if !sleep(ctx, pause(try, out.Slow)) {
+		if !f.again(ctx, try, out) {
 			f.unsentSealed(b)
 			return
 		}
 	}
 }
 
-func (f *Forwarder) send(ctx context.Context, data [][]byte) Outcome {
+func (f *Forwarder) send(ctx context.Context, data [][]byte, try int) Outcome {
 	if len(data) == 0 {
 		return Outcome{}
 	}
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	ctx, cancel := context.WithTimeout(ctx, min(longestTimeout, sendTimeout<<min(try, 10)))
 	defer cancel()
+	if out := f.config.Sink.Ready(ctx); out.Err != nil {
+		return out
+	}
+	f.metrics.sent.Add(float64(len(data)))
 	begin := time.Now()
 	defer func() { f.metrics.sendSeconds.Observe(time.Since(begin).Seconds()) }()
 	return f.config.Sink.Send(ctx, data)
@@ -281,6 +348,10 @@ func (f *Forwarder) send(ctx context.Context, data [][]byte) Outcome {
 func (f *Forwarder) arrived(b *journal.Batch, refused map[int]string) {
 	f.dead(b, refused)
 	f.metrics.acknowledged.Add(float64(len(b.Entries) - len(refused)))
+	f.config.Ledger.Arrived(len(b.Entries) - len(refused))
+	if time.Since(time.Unix(0, b.Time)) > lateAfter {
+		f.metrics.late.Add(float64(len(b.Entries) - len(refused)))
+	}
 	if f.config.Journal != nil && f.config.Journal.Waiting() != nil {
 		if err := f.config.Journal.Ack(); err != nil {
 			f.config.Log.Error("an acknowledgement is not in the journal: after a crash the batch is sent again, unchanged", zap.Error(err))
@@ -288,11 +359,12 @@ func (f *Forwarder) arrived(b *journal.Batch, refused map[int]string) {
 	}
 }
 
-// pause grows from 0.2 s twofold, to 5 s, or to 30 s for what heals slowly, and is spread evenly over its second half.
+// pause grows from 0.2 s twofold, to 2 s, or to 15 s for what heals slowly, and is spread evenly over its second half. The
+// batch on its way is late by up to one pause after an outage.
 func pause(try int, slow bool) time.Duration {
-	limit := 5 * time.Second
+	limit := 2 * time.Second
 	if slow {
-		limit = 30 * time.Second
+		limit = 15 * time.Second
 	}
 	d := min(limit, 200*time.Millisecond<<min(try, 10))
 	return d/2 + rand.N(d/2)
@@ -321,6 +393,7 @@ func allRefused(n int, reason string) map[int]string {
 func (f *Forwarder) dead(b *journal.Batch, refused map[int]string) {
 	for i, reason := range refused {
 		f.metrics.dead.WithLabelValues("refused").Inc()
+		f.config.Ledger.Dropped("refused", 1)
 		f.config.Log.Error("an entry was refused for good", zap.String("reason", reason),
 			zap.Int64("offset", b.Entries[i].Key.Offset))
 		if f.config.DeadLetters == nil {
@@ -345,11 +418,19 @@ func (f *Forwarder) unsentFindings(found []*enrich.Finding) {
 }
 
 func (f *Forwarder) unsentSealed(b *journal.Batch) {
+	if len(b.Entries) == 0 {
+		return
+	}
 	f.metrics.unsent.Add(float64(len(b.Entries)))
-	f.config.Log.Warn("the end came before these entries had arrived; they are written out", zap.Int("entries", len(b.Entries)))
+	f.config.Ledger.Dropped("unsent", len(b.Entries))
+	f.unsent += len(b.Entries)
+	var lines []byte
 	for i := range b.Entries {
 		if line, err := f.config.Sink.Line(b.Entries[i].Data); err == nil {
-			fmt.Fprintf(f.config.Unsent, "%s\n", line)
+			lines = append(append(lines, line...), '\n')
 		}
+	}
+	if _, err := f.config.Unsent.Write(lines); err != nil {
+		f.config.Log.Error("the entries cannot be written out; they stay in the files", zap.Error(err))
 	}
 }

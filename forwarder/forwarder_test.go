@@ -33,6 +33,8 @@ type server struct {
 
 func (s *server) Name() string { return "server" }
 
+func (s *server) Ready(context.Context) Outcome { return Outcome{} }
+
 func (s *server) Seal(e *Entry, t time.Time) ([]byte, error) {
 	if e.Message == "unsealable" {
 		return nil, errors.New("unsealable")
@@ -105,7 +107,7 @@ func (b *bench) put(t *testing.T, offset int64, text string) {
 func (b *bench) end(t *testing.T) {
 	t.Helper()
 	b.Close()
-	if err := b.Run(t.Context()); err != nil {
+	if err := b.Run(t.Context(), t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -189,7 +191,7 @@ func TestACrashDoublesNothing(t *testing.T) {
 		ctx, crash := context.WithCancel(t.Context())
 		first.answers = []Outcome{{Err: errors.New("away"), Code: "Unavailable"}}
 		done := make(chan error)
-		go func() { done <- first.Run(ctx) }()
+		go func() { done <- first.Run(ctx, ctx) }()
 		synctest.Wait() // it has tried once and waits to try again
 		crash()
 		<-done
@@ -221,7 +223,7 @@ func TestWhatIsLeftAtTheEndIsWrittenOut(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		done := make(chan error)
-		go func() { done <- b.Run(ctx) }()
+		go func() { done <- b.Run(ctx, ctx) }()
 		synctest.Wait()
 		b.put(t, 2, "two")
 		<-done

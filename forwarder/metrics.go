@@ -9,10 +9,10 @@ import (
 )
 
 type metrics struct {
-	sealed, acknowledged, again, unsent, journalErrors prometheus.Counter
-	retries, dead                                      *prometheus.CounterVec
-	sendSeconds                                        prometheus.Histogram
-	oldest                                             atomic.Int64 // Unix nanoseconds of the batch on its way, or 0
+	sealed, sent, acknowledged, late, again, unsent, journalErrors prometheus.Counter
+	retries, dead                                                  *prometheus.CounterVec
+	sendSeconds                                                    prometheus.Histogram
+	oldest                                                         atomic.Int64 // Unix nanoseconds of the batch on its way, or 0
 }
 
 func newMetrics(reg prometheus.Registerer, waiting func() int) *metrics {
@@ -22,6 +22,8 @@ func newMetrics(reg prometheus.Registerer, waiting func() int) *metrics {
 	}
 	m := &metrics{
 		sealed:        counter("entries_sealed_total", "Entries whose bytes were fixed."),
+		sent:          counter("entries_sent_total", "Entries that were handed to the sink, each time that they were."),
+		late:          counter("entries_late_total", "Entries that arrived more than 2 s after their timestamp: OpenReplay's reader may have passed them."),
 		acknowledged:  counter("entries_acknowledged_total", "Entries that have arrived."),
 		again:         counter("records_sealed_before_total", "Records that were read again after a restart and had been sealed before it."),
 		unsent:        counter("entries_unsent_total", "Entries that had not arrived when the sidecar had to end, and were written to standard output."),

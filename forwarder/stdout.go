@@ -20,6 +20,9 @@ type Stdout struct{ W io.Writer }
 // Name is part of what the journal keeps.
 func (Stdout) Name() string { return "stdout" }
 
+// Ready is always.
+func (Stdout) Ready(context.Context) Outcome { return Outcome{} }
+
 // Seal gives the entry as a line.
 func (Stdout) Seal(e *Entry, t time.Time) ([]byte, error) {
 	line := map[string]any{
@@ -40,6 +43,9 @@ func (Stdout) Seal(e *Entry, t time.Time) ([]byte, error) {
 	if r := e.Request; r != nil {
 		request := map[string]any{"method": r.Method, "url": r.URL, "responseStatusCode": r.Status, "latency": r.Latency.String()}
 		line["context"] = map[string]any{"httpRequest": request}
+	}
+	if e.Repeats > 0 {
+		line["repeats"] = e.Repeats
 	}
 	if e.Fields != nil {
 		line["record"] = json.RawMessage(e.Fields)

@@ -22,7 +22,6 @@ func (p *Patch) add(path string, value any) { *p = append(*p, Operation{"add", p
 func (p *Patch) replace(path string, value any) {
 	*p = append(*p, Operation{"replace", path, mustJSON(value)})
 }
-func (p *Patch) remove(path string) { *p = append(*p, Operation{"remove", path, nil}) }
 
 // mustJSON is for values of our own types, which can all be written.
 func mustJSON(value any) json.RawMessage {

@@ -28,9 +28,10 @@ type app struct {
 	keepsClients  bool // the app is to see its clients' addresses
 	clients       *clientSide
 
-	h2    *http.Transport
-	mu    sync.Mutex // guards a change of h1
-	h1    atomic.Pointer[http.Transport]
+	h1 *hops
+	h2 *http.Transport
+
+	mu    sync.Mutex    // guards keeps
 	keeps time.Duration // how long the app keeps an idle connection, as far as it said; 0: it did not say
 }
 
@@ -48,12 +49,7 @@ func newApp(c Config) (*app, error) {
 	if err := a.secure(c); err != nil {
 		return nil, err
 	}
-	a.h1.Store(a.transport(defaultIdle))
-	a.h2 = a.transport(time.Minute) // a server that closes an idle HTTP/2 connection says so: no race
-	a.h2.Protocols = new(http.Protocols)
-	a.h2.Protocols.SetUnencryptedHTTP2(a.tls == nil)
-	a.h2.Protocols.SetHTTP2(a.tls != nil)
-	a.h2.Protocols.SetHTTP1(a.tls != nil)
+	a.h1, a.h2 = newHops(a, defaultIdle), a.transport()
 	return a, nil
 }
 
@@ -92,7 +88,7 @@ func (a *app) secure(c Config) error {
 	if a.scheme != "https" {
 		return nil
 	}
-	a.tls = &tls.Config{ServerName: c.AppServerName, ClientSessionCache: tls.NewLRUClientSessionCache(16)}
+	a.tls = &tls.Config{ServerName: c.AppServerName, NextProtos: []string{"http/1.1"}, ClientSessionCache: tls.NewLRUClientSessionCache(16)}
 	if a.tls.ServerName == "" {
 		a.tls.ServerName, _, _ = net.SplitHostPort(a.addr)
 	}
@@ -110,25 +106,26 @@ func (a *app) secure(c Config) error {
 	return nil
 }
 
-// transport sets nothing that would change a message on its way, and reads no proxy environment variables.
-func (a *app) transport(idle time.Duration) *http.Transport {
+// transport is the way in HTTP/2. It sets nothing that would change a message, and reads no proxy environment variables.
+func (a *app) transport() *http.Transport {
 	t := &http.Transport{
 		DialContext:           a.dial,
 		DisableCompression:    true,
-		DisableKeepAlives:     idle <= 0,
-		IdleConnTimeout:       idle,
-		MaxIdleConnsPerHost:   1 << 12, // the idle timeout keeps it small
+		IdleConnTimeout:       time.Minute, // a server that closes an idle HTTP/2 connection says so: no race
 		ExpectContinueTimeout: continueAfter,
 		ResponseHeaderTimeout: a.answerTimeout,
 		TLSHandshakeTimeout:   dialLimit,
 		Protocols:             new(http.Protocols),
 	}
-	t.Protocols.SetHTTP1(true)
+	t.Protocols.SetUnencryptedHTTP2(a.tls == nil)
+	t.Protocols.SetHTTP2(a.tls != nil)
+	t.Protocols.SetHTTP1(a.tls != nil)
 	if a.keepsClients {
 		t.MaxIdleConns = clientSideIdle
 	}
 	if a.tls != nil {
 		t.TLSClientConfig = a.tls.Clone()
+		t.TLSClientConfig.NextProtos = nil // the transport offers its own
 	}
 	return t
 }
@@ -142,7 +139,7 @@ func (a *app) dial(ctx context.Context, _, pool string) (net.Conn, error) {
 }
 
 func (a *app) close() {
-	a.h1.Load().CloseIdleConnections()
+	a.h1.close()
 	a.h2.CloseIdleConnections()
 }
 
@@ -162,8 +159,7 @@ func (a *app) learn(keepAlive string) {
 		return
 	}
 	a.keeps = keeps
-	old := a.h1.Swap(a.transport(idleFor(keeps)))
-	old.CloseIdleConnections() // requests that are under way on it go on
+	a.h1.shorten(idleFor(keeps))
 }
 
 // idleFor leaves the app a second, or half of its time where that is less.

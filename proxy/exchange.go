@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -18,20 +19,25 @@ import (
 type exchange struct {
 	enrich.Exchange
 	proxy     *Proxy
-	client    *client         // nil where the connection is not one of ours, as in tests of the handler alone
-	ctx       context.Context // ends when there is nobody to answer, and when the proxy's patience does
-	cancel    context.CancelFunc
-	trace     httptrace.ClientTrace
+	client    *client // nil where the connection is not one of ours, as in tests of the handler alone
 	body      *upload
 	answer    answer
 	upgrade   string // the protocol that the client wants to change to
 	preflight *preflight
+	origin    string   // that of the page that asks, where it is not the app's own
+	cookies   []string // the request's Cookie lines, as the app gets them
+	page      page
+	give      string // the cookie of ours that the answer is to set, "" for none
 
 	ready *http.Response // the answer, where it was asked for before goproxy came into play
 
 	mu   sync.Mutex // guards what stands below: the client's end and the transport come from other goroutines
 	link link
 	gone bool // the client has closed its side
+
+	ended bool
+	done  chan struct{} // nil while nobody waits for the end
+	hop   *hop          // nil while none is held
 }
 
 // link is the connection to the app that an attempt goes by.
@@ -39,30 +45,85 @@ type link struct {
 	conn    net.Conn // TCP, unix or TLS
 	raw     *appConn // the same, below TLS
 	reused  bool
-	written int64 // how much had been written on it before
-	wrote   bool  // the request is out
+	written int64    // how much had been written on it before
+	wrote   bool     // the request is out
+	passage *passage // nil in HTTP/2
 }
 
-// exchangeContext lets an engine find the exchange that a request belongs to.
-type exchangeContext struct {
-	context.Context
-	x *exchange
-}
+// exchangeOf finds the exchange that a request on its way to the app belongs to: it is the request's context.
+func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKey{}).(*exchange) }
 
 type exchangeKey struct{}
 
-func (c exchangeContext) Value(key any) any {
+// Value, Deadline, Done and Err make an exchange the context of its request to the app. It ends when there is nobody to
+// answer, and when the exchange is over.
+func (x *exchange) Value(key any) any {
 	if key == (exchangeKey{}) {
-		return c.x
+		return x
 	}
-	return c.Context.Value(key)
+	return nil
 }
 
-func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKey{}).(*exchange) }
+// Deadline says that there is none.
+func (x *exchange) Deadline() (t time.Time, ok bool) { return t, false }
+
+// Done is for those who wait; most exchanges have none.
+func (x *exchange) Done() <-chan struct{} {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done == nil {
+		x.done = make(chan struct{})
+		if x.ended {
+			close(x.done)
+		}
+	}
+	return x.done
+}
+
+func (x *exchange) Err() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.ended {
+		return context.Canceled
+	}
+	return nil
+}
+
+// cancel ends what goes on for the exchange.
+func (x *exchange) cancel() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.ended {
+		return
+	}
+	x.ended = true
+	if x.done != nil {
+		close(x.done)
+	}
+	if x.hop != nil {
+		x.hop.close()
+	}
+}
+
+// hold makes h go down with the exchange, and letGo ends that. letGo says no where it has happened.
+func (x *exchange) hold(h *hop) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.hop = h
+	if x.ended {
+		h.close()
+	}
+}
+
+func (x *exchange) letGo() (alive bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.hop = nil
+	return !x.ended
+}
 
 // serve brings the request to the app and the answer back.
 func (x *exchange) serve(r *http.Request) {
-	defer x.cancel()
 	defer x.watch(r)()
 	out := x.outgoing(r)
 	if x.upgrade != "" {
@@ -78,6 +139,7 @@ func (x *exchange) serve(r *http.Request) {
 func (x *exchange) finish() {
 	x.answer.close()
 	x.release()
+	x.cancel()
 	x.IDs = x.answer.page.ids(x.IDs)
 	x.End = time.Now()
 	x.proxy.metrics.done(x)
@@ -87,10 +149,13 @@ func (x *exchange) finish() {
 // release leaves the connections as the next exchange may have them.
 func (x *exchange) release() {
 	x.mu.Lock()
-	raw := x.link.raw
+	l := x.link
 	x.mu.Unlock()
-	if raw != nil {
-		raw.release(x)
+	if l.raw != nil {
+		l.raw.release(x)
+	}
+	if l.passage != nil {
+		l.passage.end()
 	}
 	if x.body == nil || x.body.complete() {
 		return
@@ -107,20 +172,25 @@ const lingering = 5 * time.Second
 // watch passes on that the client has gone; the function that it returns ends the watch. An HTTP/1 client that merely
 // closes its side looks the same at first, and may still wait for its answer: the app is told just that, and decides.
 func (x *exchange) watch(r *http.Request) (stop func() bool) {
-	return context.AfterFunc(r.Context(), func() {
-		if r.ProtoMajor > 1 || x.client == nil || x.client.broken.Load() || r.ContentLength < 0 {
-			x.cancel()
-			return
-		}
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		x.gone = true
-		x.halfClose()
-	})
+	if x.client != nil && r.ProtoMajor == 1 && r.TLS == nil {
+		return x.client.watch(x) // as it reads; to wait for the request's context costs ten times as much
+	}
+	return context.AfterFunc(r.Context(), func() { x.left(r.ProtoMajor > 1 || x.client == nil || x.client.broken.Load()) })
 }
 
-// halfClose waits until the request is out, for nothing can be sent behind it. The caller holds mu. A chunked request's
-// last bytes leave after the transport says that it was written, so that its client's end is taken for its going.
+// left notes that the client has gone altogether, or that it has closed its side.
+func (x *exchange) left(altogether bool) {
+	if altogether {
+		x.cancel()
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.gone = true
+	x.halfClose()
+}
+
+// halfClose waits until the request is out, for nothing can be sent behind it. The caller holds mu.
 func (x *exchange) halfClose() {
 	if x.gone && x.link.wrote && x.link.raw != nil {
 		x.link.raw.end(x, x.link.conn)
@@ -154,12 +224,11 @@ func (x *exchange) ask(r *http.Request) *http.Response {
 // maxSends bounds how often a request meets a connection that the app is just closing.
 const maxSends = 4
 
-// send never sends twice what the app may have read. http.Transport would do that with each request without a body, once
-// for each idle connection; upload takes it the means. A request of which no byte was written is sent again here.
+// send never sends twice what the app may have read: a request goes out again only if no byte of it was written.
 func (x *exchange) send(r *http.Request) (resp *http.Response, err error) {
 	for range maxSends {
 		x.setLink(link{})
-		resp, err = x.transport(r).RoundTrip(r)
+		resp, err = x.roundTrip(r)
 		if err == nil || !x.unsent() {
 			return resp, err
 		}
@@ -172,15 +241,32 @@ func (x *exchange) unsent() bool {
 	x.mu.Lock()
 	l := x.link
 	x.mu.Unlock()
-	return x.ctx.Err() == nil && l.raw != nil && l.reused && l.raw.written.Load() == l.written && x.body.untouched()
+	return x.Err() == nil && l.raw != nil && l.reused && l.raw.written.Load() == l.written && x.body.untouched()
 }
 
-// transport chooses the pool of connections. NTLM and Negotiate log in a connection, not a request: a client that does so
-// keeps connections of its own, or the next one on them would act under its name.
-func (x *exchange) transport(r *http.Request) *http.Transport {
+func (x *exchange) roundTrip(r *http.Request) (*http.Response, error) {
 	if x.speaksH2(r) {
-		return x.proxy.app.h2
+		trace := &httptrace.ClientTrace{
+			GotConn: func(info httptrace.GotConnInfo) {
+				raw := rawConn(info.Conn)
+				l := link{conn: info.Conn, raw: raw, reused: info.Reused}
+				if raw != nil {
+					l.written = raw.written.Load()
+				}
+				x.gotConn(l, local(info.Conn))
+			},
+			WroteRequest:   func(info httptrace.WroteRequestInfo) { x.wroteRequest(info.Err) },
+			Got100Continue: x.body.agree,
+			Got1xxResponse: x.answer.informational,
+		}
+		return x.proxy.app.h2.RoundTrip(r.WithContext(httptrace.WithClientTrace(x, trace)))
 	}
+	return x.cross(x.hops(r), r)
+}
+
+// hops chooses the connections. NTLM and Negotiate log in a connection, not a request: a client that does so keeps
+// connections of its own, or the next one on them would act under its name.
+func (x *exchange) hops(r *http.Request) *hops {
 	if x.client != nil && r.ProtoMajor == 1 {
 		if own := x.client.own.Load(); own != nil {
 			return own
@@ -189,7 +275,7 @@ func (x *exchange) transport(r *http.Request) *http.Transport {
 			return x.client.pin(x.proxy.app)
 		}
 	}
-	return x.proxy.app.h1.Load()
+	return x.proxy.app.h1
 }
 
 // speaksH2 says whether the app is spoken to in HTTP/2. A client that begins with HTTP/2 in plain text knows that the app
@@ -204,22 +290,17 @@ func (x *exchange) setLink(l link) {
 	x.link = l
 }
 
-// gotConn runs in the goroutine of RoundTrip.
-func (x *exchange) gotConn(info httptrace.GotConnInfo) {
-	l := link{conn: info.Conn, raw: rawConn(info.Conn), reused: info.Reused}
-	if l.raw != nil {
-		l.written = l.raw.written.Load()
-		l.raw.use(x)
-	}
+// gotConn notes the connection that the request goes by.
+func (x *exchange) gotConn(l link, own netip.AddrPort) {
 	x.setLink(l)
-	x.Upstream = local(info.Conn)
+	x.Upstream = own
 	x.proxy.update(x)
 }
 
-// wroteRequest runs in a goroutine of the transport.
-func (x *exchange) wroteRequest(info httptrace.WroteRequestInfo) {
+// wroteRequest notes that the request is out, or why it is not. It may come from another goroutine than the exchange's.
+func (x *exchange) wroteRequest(err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.link.wrote = info.Err == nil
+	x.link.wrote = err == nil
 	x.halfClose()
 }

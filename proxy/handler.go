@@ -1,15 +1,15 @@
 package proxy
 
 import (
-	"context"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/openreplay/log-sidecar/tracker"
 )
 
 // ServeHTTP handles one request. What goproxy by itself would change in it is set right here, around goproxy.
@@ -27,6 +27,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case p.refuse.matches(target):
 		p.metrics.refused.WithLabelValues("local_only").Inc()
 		deny(w, http.StatusForbidden)
+		return
+	case p.serveOwn(w, r, target):
 		return
 	}
 	x := p.newExchange(w, r, target)
@@ -71,28 +73,34 @@ func (x *exchange) outgoing(r *http.Request) *http.Request {
 	if r.ProtoMajor == 1 && r.ContentLength < 0 && r.Trailer == nil {
 		r.Trailer = http.Header{} // there may be trailers that were not announced
 	}
-	r = r.WithContext(x.ctx)
+	r = r.WithContext(x)
 	r.RequestURI = ""
 	if r.Host == "" {
 		r.Host = x.proxy.app.host
 	}
-	r.URL = x.proxy.app.url(r.URL, x.Target, x.proxy.app.pool(x.Client))
+	h2 := x.speaksH2(r)
+	r.URL = x.proxy.app.url(r.URL, x.Target, x.proxy.app.pool(x.Client), h2)
 	r.Close = false
 	stripRequest(r.Header, x.upgrade)
-	keepAgent(r.Header)
+	if h2 {
+		keepAgent(r.Header)
+	}
 	r.Header[x.proxy.ids.main] = []string{x.ID}
 	if x.proxy.config.ForwardedFor {
 		appendForwardedFor(r.Header, x.Client)
 	}
 	x.preflight = newPreflight(r, x.proxy.sessions)
-	x.body = newUpload(r, x.speaksH2(r))
+	if x.proxy.config.Tracker != nil && x.upgrade == "" && tracker.Wanted(r) {
+		x.page.wanted, x.page.asked = true, x.proxy.config.Tracker.Ask(r.Header)
+	}
+	x.body = newUpload(r)
 	return r
 }
 
-// url leads to the app whatever the request says, with the target untouched. Only a target that begins with two slashes
-// has to go through Go's encoder, which would take it for a host.
-func (a *app) url(in *url.URL, target, pool string) *url.URL {
-	if strings.HasPrefix(target, "//") {
+// url leads to the app whatever the request says, with the target untouched. Only in HTTP/2 a target that begins with two
+// slashes has to go through Go's encoder, which would take it for a host.
+func (a *app) url(in *url.URL, target, pool string, h2 bool) *url.URL {
+	if h2 && strings.HasPrefix(target, "//") {
 		return &url.URL{Scheme: a.scheme, Host: pool, Path: in.Path, RawPath: in.RawPath, RawQuery: in.RawQuery, ForceQuery: in.ForceQuery}
 	}
 	return &url.URL{Scheme: a.scheme, Host: pool, Opaque: target}
@@ -104,25 +112,19 @@ func (p *Proxy) newExchange(w http.ResponseWriter, r *http.Request, target strin
 	x.Begin = time.Now()
 	x.Method, x.Target = r.Method, target
 	x.Client, _, _ = net.SplitHostPort(r.RemoteAddr)
-	p.identify(x, r.Header)
+	p.identify(x, r)
 	x.answer = answer{ResponseWriter: w, x: x, request: r}
-	x.trace = httptrace.ClientTrace{GotConn: x.gotConn, WroteRequest: x.wroteRequest, Got100Continue: func() { x.body.agree() }, Got1xxResponse: x.answer.informational}
-	ctx, cancel := context.WithCancel(exchangeContext{p.base, x})
-	x.ctx, x.cancel = httptrace.WithClientTrace(ctx, &x.trace), cancel
 	return x
 }
 
 // identify finds out which request of whose session this is.
-func (p *Proxy) identify(x *exchange, h http.Header) {
-	var origin, by string
+func (p *Proxy) identify(x *exchange, r *http.Request) {
+	h := r.Header
+	var origin string
 	x.ID, origin = p.ids.request(h)
 	p.ids.complete(h)
 	x.IDs = p.ids.others(x.IDs, h)
-	x.Session, x.SessionID, by = p.sessions.read(h)
-	x.AppSession = p.cookies.of(h["Cookie"])
-	if x.Session != "" || x.SessionID != 0 {
-		x.SessionBy = by
-	}
+	by := p.whose(x, r)
 	p.metrics.ids[origin].Inc()
 	p.metrics.sessions[by].Inc()
 }

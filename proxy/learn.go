@@ -21,6 +21,7 @@ func (x *exchange) learn(resp *http.Response) {
 	x.answer.instant = eventStream || isGRPC(h)
 	x.Streams = eventStream || resp.StatusCode == http.StatusSwitchingProtocols
 	x.answer.resp = resp
+	x.track(resp)
 	if resp.StatusCode >= 500 {
 		x.answer.page = newErrorPage(h)
 	}
@@ -31,6 +32,7 @@ func (x *exchange) learn(resp *http.Response) {
 		stripAnswer(h, resp.StatusCode)
 	}
 	x.preflight.allow(resp)
+	x.tellBrowser(resp)
 	if x.proxy.config.AnswerRequestID {
 		h[x.proxy.ids.main] = []string{x.ID}
 	}
@@ -39,7 +41,7 @@ func (x *exchange) learn(resp *http.Response) {
 
 // failed is the answer where the app gave none. It tells the client nothing that it would not see without the proxy.
 func (x *exchange) failed(err error) *http.Response {
-	if x.ctx.Err() != nil {
+	if x.Err() != nil {
 		panic(http.ErrAbortHandler) // nobody is there to read it
 	}
 	status, reason := http.StatusBadGateway, "broken"

@@ -49,23 +49,51 @@ type client struct {
 	net.Conn
 	release func()
 	once    sync.Once
+	ended   atomic.Bool // nothing more will come from it
 	broken  atomic.Bool // reading failed with something else than the end
-	own     atomic.Pointer[http.Transport]
+	own     atomic.Pointer[hops]
+	serves  atomic.Pointer[exchange] // nil between two, and where nobody watches
 }
 
 func (c *client) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if err != nil && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded) {
-		c.broken.Store(true)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.broken.Store(err != io.EOF)
+		c.ended.Store(true)
+		if x := c.serves.Load(); x != nil {
+			x.left(err != io.EOF)
+		}
 	}
 	return n, err
+}
+
+// ReadFrom must not get lost either: by it a body goes from socket to socket.
+func (c *client) ReadFrom(r io.Reader) (int64, error) {
+	if to, ok := c.Conn.(io.ReaderFrom); ok {
+		return to.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{c.Conn}, r)
+}
+
+// watch lets x know when its client goes. The HTTP server reads while the exchange goes on, to notice just that.
+func (c *client) watch(x *exchange) (stop func() bool) {
+	c.serves.Store(x)
+	if c.ended.Load() { // it may have done so at once
+		x.left(c.broken.Load())
+	}
+	return c.forget
+}
+
+func (c *client) forget() bool {
+	c.serves.Store(nil)
+	return true
 }
 
 func (c *client) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(c.release)
 	if own := c.own.Load(); own != nil {
-		own.CloseIdleConnections()
+		own.close()
 	}
 	return err
 }
@@ -82,11 +110,10 @@ func closeWrite(c any) error {
 }
 
 // pin gives the client a way to the app that nobody else uses.
-func (c *client) pin(a *app) *http.Transport {
-	t := a.transport(clientIdle)
-	t.MaxConnsPerHost = 1
-	c.own.Store(t)
-	return t
+func (c *client) pin(a *app) *hops {
+	s := newHops(a, clientIdle)
+	c.own.Store(s)
+	return s
 }
 
 type clientKey struct{}

@@ -16,6 +16,8 @@ type metrics struct {
 	clientLost *prometheus.CounterVec
 	panics     prometheus.Counter
 	tunnels    prometheus.Gauge
+	pages      *prometheus.CounterVec
+	relays     *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -36,7 +38,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		ids: values(vector("request_ids_total", "Request IDs, by where they are from.", "origin"), kept, made, replaced),
 		sessions: values(vector("sessions_total", "How the session of a request was found, or why not.", "by"),
-			byHeader, bySessionID, byNone, byInvalid, byConflict),
+			byHeader, bySessionID, byCookie, byLearned, byNone, byInvalid, byConflict),
 		errors:     vector("errors_total", "Answers that the app did not give or not to their end, by reason.", "reason"),
 		refused:    vector("refused_total", "Requests that were not handed on, by reason.", "reason"),
 		resent:     counter("resent_total", "Requests sent again because the app closed before a byte was written."),
@@ -44,6 +46,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		panics:     counter("observer_panics_total", "Reports lost to a failure behind the proxy."),
 		tunnels:    auto.NewGauge(prometheus.GaugeOpts{Name: "sidecar_proxy_tunnels", Help: "Open WebSockets and other upgraded connections."}),
 	}
+	m.pages = vector("tracker_pages_total", "Pages that were to have the tracker's script, by what came of it.", "result")
+	m.relays = vector("tracker_calls_total", "The tracker's calls that were relayed to OpenReplay, by the first digit of the status.", "class")
 	exchanges := vector("exchanges_total", "Requests handed on, by the first digit of the status.", "class")
 	for i, class := range []string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"} {
 		m.exchanges[i] = exchanges.WithLabelValues(class)

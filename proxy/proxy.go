@@ -20,6 +20,8 @@ import (
 
 	"github.com/openreplay/log-sidecar/enrich"
 	"github.com/openreplay/log-sidecar/internal/keypair"
+	"github.com/openreplay/log-sidecar/session"
+	"github.com/openreplay/log-sidecar/tracker"
 )
 
 // An Observer hears of every exchange with the app. Implementations copy what they keep and never block: the calls stand
@@ -64,9 +66,15 @@ type Config struct {
 	// LocalOnly are paths, with everything below them, that are refused with 403: those that the app shows to its own
 	// machine alone, for behind the proxy every client comes from there. nil is LocalOnlyPaths(); empty refuses none.
 	LocalOnly []string
-	// CookieKey keys the hash of the app's session cookie, so that the hash tells nothing to whoever finds it. It must stay
-	// the same for as long as hashes are compared; made anew where it is empty.
-	CookieKey []byte
+	// Sessions learns from the requests that carry the header whose those are that do not; nil learns nothing.
+	Sessions *session.Memory
+	// SessionCookie lets the answer to a request with the header set a cookie of ours, so that navigations bring the token
+	// to every pod. The app never sees it.
+	SessionCookie bool
+	// Tracker puts OpenReplay's tracker into the app's pages; nil leaves them alone.
+	Tracker *tracker.Tracker
+	// Ingest is OpenReplay's ingest point, to which the tracker's calls below tracker.IngestPath are relayed; "" relays none.
+	Ingest string
 
 	// TLSCert and TLSKey are PEM files to speak TLS to clients; they are read again when they change.
 	TLSCert, TLSKey string
@@ -102,13 +110,12 @@ type Proxy struct {
 	sessions sessionHeaders
 	ids      idHeaders
 	refuse   refusal
-	cookies  cookieHash
+	memory   *session.Memory
+	ingest   *tracker.Ingest // nil where nothing is relayed
 	tunnels  tunnels
 	gate     gate
 	slots    chan struct{} // one for each client that is connected
 
-	base     context.Context // ends when Shutdown's patience does
-	abort    context.CancelFunc
 	serving  atomic.Int32
 	draining atomic.Bool
 }
@@ -123,13 +130,18 @@ func New(c Config, observer Observer, reg prometheus.Registerer) (*Proxy, error)
 	p := &Proxy{
 		config: c, log: c.Log, observer: observer, app: app,
 		sessions: newSessionHeaders(c.SessionHeaders), ids: newIDHeaders(c.RequestIDHeader, c.TraceParent),
-		refuse: newRefusal(c.LocalOnly), cookies: newCookieHash(c.CookieKey),
+		refuse: newRefusal(c.LocalOnly), memory: c.Sessions,
 		slots: make(chan struct{}, c.MaxConnections),
 	}
-	p.base, p.abort = context.WithCancel(context.Background())
 	p.engine = newEngine(p)
 	if p.server, err = p.newServer(); err != nil {
 		return nil, err
+	}
+	if c.Ingest != "" {
+		drop := append(append([]string{}, c.SessionHeaders...), sessionIDHeader)
+		if p.ingest, err = tracker.NewIngest(c.Ingest, drop, p.relayed); err != nil {
+			return nil, err
+		}
 	}
 	p.metrics = newMetrics(reg)
 	app.clients = &clientSide{connect: connectFrom, lost: p.metrics.clientLost, log: p.log}
@@ -240,7 +252,6 @@ func (p *Proxy) Ready() error {
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.draining.Store(true)
 	defer p.app.close()
-	defer p.abort()
 	wait(ctx, p.config.Grace)
 	p.tunnels.leave()
 	err := p.server.Shutdown(ctx)
@@ -250,7 +261,6 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	p.abort()
 	p.server.Close()
 	p.tunnels.cut()
 	p.gate.wait(context.Background())

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/openreplay/log-sidecar/enrich"
+	"github.com/openreplay/log-sidecar/session"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -69,6 +70,9 @@ func start(t testing.TB, c Config, o Observer) (*Proxy, string) {
 	if c.Log == nil {
 		c.Log = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
 	}
+	if c.Sessions == nil {
+		c.Sessions = memory(t)
+	}
 	p, err := New(c, o, prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +98,17 @@ func serveApp(t testing.TB, h http.HandlerFunc) string {
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	return s.URL
+}
+
+// memory learns sessions, as it does by default.
+func memory(t testing.TB) *session.Memory {
+	t.Helper()
+	m, err := session.Open(session.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
 }
 
 // talk sends text on a connection of its own and reads one answer.
@@ -126,7 +141,7 @@ func TestOneExchange(t *testing.T) {
 	})
 	o := newSeen()
 	_, addr := start(t, Config{App: url}, o)
-	resp, body := talk(t, addr, "GET /a%2Fb?q=1;2 HTTP/1.1\nHost: shop\nX-OpenReplay-SessionToken: abc.d.e.f\nCookie: JSESSIONID=0123456789\n\n")
+	resp, body := talk(t, addr, "GET /a%2Fb?q=1;2 HTTP/1.1\nHost: shop\nX-OpenReplay-SessionToken: abc.d.e.f\nCookie: JSESSIONID=0123456789ABCDEF\n\n")
 	if resp.StatusCode != 500 || body != "sorry, error 4f3a2b1c9d is logged" {
 		t.Errorf("the client got %d %q", resp.StatusCode, body)
 	}

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -20,21 +20,30 @@ type upload struct {
 	eof    bool
 	failed bool // the client's end broke off or was malformed
 	sealed bool
+	again  []byte // read, and not sent: it is read once more
 
 	expects *expectation // nil where the client does not wait for 100 Continue
 }
 
-// An expectation is what a client has that wants to be asked for its body. http.Transport begins to read the body also
-// when the app has refused it, and reading is what asks the client.
+// An expectation is what a client has that wants to be asked for its body: reading the body is what asks it.
 type expectation struct {
 	since  time.Time
-	agreed atomic.Bool   // the app has said 100
+	agree  sync.Once
+	agreed chan struct{} // closed when the app has said 100
 	over   chan struct{} // closed when the exchange is over
 }
 
-// mayAsk says whether the app wants the body: it said so, or kept silent for the time after which RFC 9110, 10.1.1 lets a
+// wait returns once the app wants the body: it said so, or kept silent for the time after which RFC 9110, 10.1.1 lets a
 // client begin.
-func (e *expectation) mayAsk() bool { return e.agreed.Load() || time.Since(e.since) >= continueAfter }
+func (e *expectation) wait() {
+	timer := time.NewTimer(continueAfter - time.Since(e.since))
+	defer timer.Stop()
+	select {
+	case <-e.agreed:
+	case <-e.over:
+	case <-timer.C:
+	}
+}
 
 const continueAfter = time.Second
 
@@ -42,36 +51,33 @@ var errSealed = errors.New("the exchange is over")
 
 // newUpload takes the body's place in r, and takes http.Transport the possibility to send r twice. In HTTP/2 it does so only
 // where the app said that it did not look at the request.
-func newUpload(r *http.Request, h2 bool) *upload {
-	u := &upload{eof: true}
-	switch {
-	case r.ContentLength != 0:
-		u.body, u.eof = r.Body, false
-		r.Body = u
-		if hasToken(r.Header["Expect"], "100-continue") {
-			u.expects = &expectation{since: time.Now(), over: make(chan struct{})}
-		}
-	case !h2:
-		// With no body at all it may. With this one it sends the same bytes, no length included, and may not.
-		r.Body, r.TransferEncoding = nothing{}, []string{"identity"}
-		if length, ok := r.Header["Content-Length"]; ok {
-			delete(r.Header, "Content-Length")
-			r.Header["Content-length"] = length // the transport leaves out the other spelling
-		}
+func newUpload(r *http.Request) *upload {
+	if r.ContentLength == 0 {
+		return &upload{eof: true}
+	}
+	u := &upload{body: r.Body}
+	r.Body = u
+	if hasToken(r.Header["Expect"], "100-continue") {
+		u.expects = &expectation{since: time.Now(), agreed: make(chan struct{}), over: make(chan struct{})}
 	}
 	return u
 }
 
 func (u *upload) Read(p []byte) (int, error) {
-	if u.expects != nil && !u.expects.mayAsk() {
-		<-u.expects.over // an error would make the transport drop the app's answer
+	if u.expects != nil {
+		u.expects.wait()
 	}
 	u.mu.Lock()
 	sealed := u.sealed
 	u.began = true
+	n := copy(p, u.again)
+	u.again = u.again[n:]
 	u.mu.Unlock()
-	if sealed {
+	switch {
+	case sealed:
 		return 0, errSealed
+	case n > 0:
+		return n, nil
 	}
 	n, err := u.body.Read(p)
 	if err != nil {
@@ -80,6 +86,13 @@ func (u *upload) Read(p []byte) (int, error) {
 		u.mu.Unlock()
 	}
 	return n, err
+}
+
+// unread takes back the first piece, of which nothing was sent. Whether the body ends with it the next Read finds again.
+func (u *upload) unread(p []byte) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.again, u.began, u.eof = slices.Clone(p), false, false
 }
 
 // Close leaves the client's end alone: the HTTP server closes it.
@@ -117,13 +130,6 @@ func (u *upload) seal() {
 
 func (u *upload) agree() {
 	if u.expects != nil {
-		u.expects.agreed.Store(true)
+		u.expects.agree.Do(func() { close(u.expects.agreed) })
 	}
 }
-
-// nothing is an empty body that http.Transport does not know as such.
-type nothing struct{}
-
-func (nothing) Read([]byte) (int, error)         { return 0, io.EOF }
-func (nothing) WriteTo(io.Writer) (int64, error) { return 0, nil }
-func (nothing) Close() error                     { return nil }

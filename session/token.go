@@ -1,7 +1,12 @@
 // Package session knows whose request it is.
+//
+// The tracker's header says it, where a script makes the call. Links, forms, images and downloads carry no header of ours,
+// but the app's own session cookie: Memory learns from the requests that have both, and knows the others by their cookie.
+// A wrong session is worse than none, and every rule here is on that side.
 package session
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +36,26 @@ func ParseID(token string) (id ID, ok bool) {
 	}
 	return ID(n), true
 }
+
+// Expiry is when the token's session is over, as OpenReplay's clock has it; zero where the token does not say. From then on
+// ingest answers 401, and the tracker begins a new session.
+func Expiry(token string) time.Time {
+	parts := strings.Split(token, ".")
+	if len(parts) < 3 {
+		return time.Time{}
+	}
+	if _, ok := ParseID(token); !ok {
+		return time.Time{}
+	}
+	ms, err := strconv.ParseInt(parts[len(parts)-2], 36, 64)
+	if err != nil || ms <= 0 || ms > maxMillis {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// maxMillis is the last moment that still counts in nanoseconds.
+const maxMillis = math.MaxInt64 / 1_000_000
 
 // Start is when the session began, to the millisecond: the ID's upper bits count from OpenReplay's epoch.
 func (id ID) Start() time.Time {

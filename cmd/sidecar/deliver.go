@@ -38,6 +38,8 @@ type delivery struct {
 
 	soft       context.Context // done: read to the end, send what is left, end
 	softCancel context.CancelFunc
+	send       context.Context // done: write out what cannot be sent any more
+	sendCancel context.CancelFunc
 	hard       context.Context // done: end now
 	hardCancel context.CancelFunc
 }
@@ -45,6 +47,7 @@ type delivery struct {
 func newDelivery(s *sidecar) *delivery {
 	d := &delivery{sidecar: s, metrics: &gatherers{base: s.base}}
 	d.soft, d.softCancel = context.WithCancel(context.Background())
+	d.send, d.sendCancel = context.WithCancel(context.Background())
 	d.hard, d.hardCancel = context.WithCancel(context.Background())
 	d.restarts = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sidecar_part_restarts_total",
 		Help: "Times that reading and delivering was started anew, by the part that failed."}, []string{"part"})
@@ -54,9 +57,15 @@ func newDelivery(s *sidecar) *delivery {
 	return d
 }
 
+// writeOut is the most time of a stop in which what cannot be sent any more is read to the end and written out; it has half of
+// the time that is left when the last request has ended.
+const writeOut = 5 * time.Second
+
 // stop ends the delivery in order, or at once when the time is over.
 func (d *delivery) stop(within time.Duration) {
-	time.AfterFunc(max(within, 0), d.hardCancel)
+	within = max(within, 0)
+	time.AfterFunc(within-min(within/2, writeOut), d.sendCancel)
+	time.AfterFunc(within, d.hardCancel)
 	d.softCancel()
 }
 
@@ -98,17 +107,18 @@ func (d *delivery) once() error {
 	if books != nil {
 		defer books.Close()
 	}
-	logs, err := tail.New(tail.Config{Globs: d.config.Logs, From: tailFrom(d.config.From), Checkpoint: d.checkpointPath(), Log: d.log, Registerer: reg})
+	logs, err := tail.New(d.reads(reg))
 	if err != nil {
 		return err
 	}
 	defer logs.Close()
-	out, closeOut := d.newForwarder(books, logs, reg)
+	ledger := enrich.NewLedger(reg)
+	out, closeOut := d.newForwarder(books, logs, ledger, reg)
 	defer closeOut()
-	join := enrich.New(enrich.Config{Exchanges: d.table, MinSeverity: d.config.MinSeverity,
+	join := enrich.New(enrich.Config{Exchanges: d.table, Sessions: d.sessions(), MinSeverity: d.config.MinSeverity,
 		Unmatched: d.config.Forward == "errors", Ignore: d.config.Ignore, SilentFailures: d.config.SilentFailures,
 		Infer: inferFrom(d.config.Infer),
-		Out:   out.Put, Log: d.log, Registerer: reg})
+		Out:   out.Put, Ledger: ledger, Owed: d.failures.owed(), Settle: d.failures.settle, Log: d.log, Registerer: reg})
 
 	soft, stopReading := context.WithCancel(d.soft)
 	defer stopReading()
@@ -124,7 +134,7 @@ func (d *delivery) once() error {
 		})
 	}
 	start("enrich", func() error { return join.Run(passing) })
-	start("forwarder", func() error { return out.Run(hard) })
+	start("forwarder", func() error { return out.Run(hard, d.send) })
 	start("tail", func() error {
 		err := logs.Run(soft, func(b *tail.Block) error { return d.read(hard, join, b) })
 		if err != nil || hard.Err() != nil {
@@ -143,6 +153,14 @@ func (d *delivery) once() error {
 		return err
 	}
 	return nil
+}
+
+// sessions is nil, and not a nil memory, where nothing is learned.
+func (d *delivery) sessions() enrich.Sessions {
+	if d.learned == nil {
+		return nil
+	}
+	return d.learned
 }
 
 // read hands a block on. One that made the sidecar fail three times is passed over.
@@ -196,6 +214,13 @@ func guard(part string, f func() error) (err error) {
 	return f()
 }
 
+// reads is how the logs are read.
+func (s *sidecar) reads(reg prometheus.Registerer) tail.Config {
+	return tail.Config{Globs: s.config.Logs, From: tailFrom(s.config.From), Survey: s.survey,
+		Checkpoint: filepath.Join(s.config.State, "checkpoint"), Spool: filepath.Join(s.config.State, "streams"),
+		Bound: s.config.LogsRoom, Free: s.config.FreeLogs, Log: s.log, Registerer: reg}
+}
+
 func tailFrom(from string) tail.From {
 	return map[string]tail.From{"auto": tail.Auto, "beginning": tail.Beginning, "end": tail.End}[from]
 }
@@ -203,8 +228,6 @@ func tailFrom(from string) tail.From {
 func inferFrom(infer string) enrich.Infer {
 	return map[string]enrich.Infer{"path": enrich.InferPath, "kind": enrich.InferKind, "nothing": enrich.InferNothing}[infer]
 }
-
-func (d *delivery) checkpointPath() string { return filepath.Join(d.config.State, "checkpoint") }
 
 // openJournal gives nil where there is no room for one: errors are delivered all the same.
 func (d *delivery) openJournal() *journal.Journal {
@@ -216,13 +239,13 @@ func (d *delivery) openJournal() *journal.Journal {
 	return j
 }
 
-func (d *delivery) newForwarder(books *journal.Journal, logs *tail.Tailer, reg prometheus.Registerer) (*forwarder.Forwarder, func()) {
+func (d *delivery) newForwarder(books *journal.Journal, logs *tail.Tailer, ledger *enrich.Ledger, reg prometheus.Registerer) (*forwarder.Forwarder, func()) {
 	sink, closeSink := d.sink()
 	dead, closeDead := d.deadLetters()
 	f := forwarder.New(forwarder.Config{
 		Sink: sink, State: d.id, Journal: books, Positions: d.positions(logs), DeadLetters: dead, Unsent: d.process.stdout,
 		Pace: d.config.Pace, EventTime: d.config.Timestamp == "event", Redact: d.config.Redact, Link: d.link(),
-		Log: d.log, Registerer: reg,
+		Repeats: d.config.FoldRepeats, Ledger: ledger, Log: d.log, Registerer: reg,
 	})
 	return f, func() { closeSink(); closeDead() }
 }
@@ -258,8 +281,25 @@ func (d *delivery) sink() (forwarder.Sink, func()) {
 }
 
 func (c *config) cloudLogging() cloudlogging.Config {
-	return cloudlogging.Config{Project: c.Project, LogName: c.LogName, Endpoint: c.Endpoint, Plaintext: c.Plaintext,
-		Resource: cloudlogging.Container(c.Project, c.K8sLocation, c.K8sCluster, c.K8sNamespace, c.K8sPod, c.K8sContainer)}
+	return cloudlogging.Config{Project: c.Project, LogName: c.LogName, Endpoint: c.Endpoint, Plaintext: c.Plaintext, Pod: c.pod()}
+}
+
+// namespaceFile is where Kubernetes tells a pod's namespace.
+const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+// pod is the pod that we are in; nil outside of Kubernetes.
+func (c *config) pod() *cloudlogging.Pod {
+	p := cloudlogging.Pod{Location: c.K8sLocation, Cluster: c.K8sCluster, Namespace: c.K8sNamespace, Name: c.K8sPod, Container: c.K8sContainer}
+	if _, in := os.LookupEnv("KUBERNETES_SERVICE_HOST"); in && p.Name == "" {
+		p.Name, _ = os.Hostname()
+	}
+	if p.Name == "" {
+		return nil
+	}
+	if content, err := os.ReadFile(namespaceFile); err == nil && p.Namespace == "" {
+		p.Namespace = strings.TrimSpace(string(content))
+	}
+	return &p
 }
 
 // maxDeadLetters is the most bytes of dead letters that are kept; a second file has as many of the older ones.

@@ -52,8 +52,18 @@ func (r *recorder) End(x *enrich.Exchange) {
 	r.Observer.End(x)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.out.Encode(recorded{x.ID, x.Session, x.SessionID, x.SessionBy, x.Method, x.Target, x.Client, x.IDs, x.AppSession,
-		x.Upstream, x.Begin, x.Head, x.End, x.Status, x.Streams})
+	r.out.Encode(recordOf(x))
+}
+
+func recordOf(x *enrich.Exchange) recorded {
+	return recorded{x.ID, x.Session, x.SessionID, x.SessionBy, x.Method, x.Target, x.Client, x.IDs, x.AppSession,
+		x.Upstream, x.Begin, x.Head, x.End, x.Status, x.Streams}
+}
+
+func (r *recorded) exchange() enrich.Exchange {
+	return enrich.Exchange{ID: r.ID, Session: r.Session, SessionID: r.SessionID, SessionBy: r.SessionBy, Method: r.Method,
+		Target: r.Target, Client: r.Client, IDs: r.IDs, AppSession: r.AppSession, Upstream: r.Upstream,
+		Begin: r.Begin, Head: r.Head, End: r.End, Status: r.Status, Streams: r.Streams}
 }
 
 // readExchanges fills a table with what a recorder wrote.
@@ -75,11 +85,9 @@ func readExchanges(path string) (*table.Table, error) {
 			t.Close()
 			return nil, fmt.Errorf("--exchanges %s:%d: %w", path, n, err)
 		}
-		x := &enrich.Exchange{ID: r.ID, Session: r.Session, SessionID: r.SessionID, SessionBy: r.SessionBy, Method: r.Method,
-			Target: r.Target, Client: r.Client, IDs: r.IDs, AppSession: r.AppSession, Upstream: r.Upstream,
-			Begin: r.Begin, Head: r.Head, End: r.End, Status: r.Status, Streams: r.Streams}
-		t.Begin(x)
-		t.End(x)
+		x := r.exchange()
+		t.Begin(&x)
+		t.End(&x)
 	}
 	return t, lines.Err()
 }

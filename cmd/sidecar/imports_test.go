@@ -13,17 +13,19 @@ const module = "github.com/openreplay/log-sidecar/"
 var mayKnow = map[string][]string{
 	"enrich/tail":            nil,
 	"enrich/record":          nil,
-	"session":                nil,
+	"session":                {"internal/mapped"},
 	"forwarder/journal":      nil,
 	"internal/admin":         nil,
 	"internal/keypair":       nil,
-	"bridge":                 {"session"},
+	"bridge":                 {"session", "internal/mapped"},
 	"internal/localcloud":    {"internal/localcloud/lql"},
 	"enrich":                 {"enrich/tail", "enrich/record"},
-	"enrich/table":           {"enrich", "enrich/tail", "enrich/record", "session"},
-	"proxy":                  {"internal/keypair", "enrich", "enrich/tail", "enrich/record", "session"},
-	"forwarder":              {"enrich", "enrich/tail", "enrich/record", "session", "forwarder/journal"},
-	"forwarder/cloudlogging": {"forwarder", "enrich", "enrich/tail", "enrich/record", "session", "forwarder/journal"},
+	"tracker":                nil,
+	"internal/mapped":        nil,
+	"enrich/table":           {"enrich", "enrich/tail", "enrich/record", "session", "internal/mapped"},
+	"proxy":                  {"internal/keypair", "tracker", "enrich", "enrich/tail", "enrich/record", "session", "internal/mapped"},
+	"forwarder":              {"enrich", "enrich/tail", "enrich/record", "session", "internal/mapped", "forwarder/journal"},
+	"forwarder/cloudlogging": {"forwarder", "enrich", "enrich/tail", "enrich/record", "session", "internal/mapped", "forwarder/journal"},
 }
 
 func TestWhoKnowsWhom(t *testing.T) {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/openreplay/log-sidecar/enrich/record"
 	"github.com/openreplay/log-sidecar/proxy"
+	"github.com/openreplay/log-sidecar/session"
+	"github.com/openreplay/log-sidecar/tracker"
 )
 
 // config is everything that can be set. Its zero value is not useful: see newConfig.
@@ -24,6 +26,14 @@ type config struct {
 	AppCA, AppName    string
 	TLSCert, TLSKey   string
 	SessionHeaders    []string
+	LearnSessions     bool
+	Sessions          string
+	SessionsSize      int64
+	SessionCookie     bool
+	TrackerKey        string
+	TrackerIngest     string
+	TrackerDirect     bool
+	TrackerConsent    string
 	RequestIDHeader   string
 	AnswerRequestID   bool
 	TraceParent       bool
@@ -36,6 +46,8 @@ type config struct {
 	SilentFailures    bool
 	MinSeverity       record.Severity
 	Ignore            []*regexp.Regexp
+	LogsRoom          int64
+	FreeLogs          bool
 	State             string
 	Table             string
 	TableSize         int64
@@ -47,6 +59,7 @@ type config struct {
 	Pace              int
 	Timestamp         string
 	Redact            bool
+	FoldRepeats       bool
 	OpenReplayURL     string
 	OpenReplayProject string
 	K8sCluster        string
@@ -85,7 +98,7 @@ type value interface {
 func newConfig() *config {
 	return &config{
 		Listen: ":8080", App: "http://127.0.0.1:8081",
-		SessionHeaders: []string{"X-OpenReplay-SessionToken"}, RequestIDHeader: "X-Request-ID",
+		SessionHeaders: []string{"X-OpenReplay-SessionToken"}, LearnSessions: true, SessionsSize: session.DefaultSize, RequestIDHeader: "X-Request-ID",
 		LocalOnly: proxy.LocalOnlyPaths(),
 		From:      "auto", Forward: "matched", Infer: "path", SilentFailures: true, MinSeverity: record.Error,
 		State: "/var/lib/openreplay-sidecar", TableSize: 16 << 20,
@@ -107,6 +120,8 @@ func (c *config) options() []option {
 		{"tls-key", "tls.key", "FILE", text(&c.TLSKey), "its private key"},
 		{"logs", "logs", "GLOB", texts(&c.Logs), "the app's log files; `-` is standard input. None: no record is read"},
 		{"from", "from", "WHERE", oneOf(&c.From, "auto", "beginning", "end"), "where a file is begun that no checkpoint knows; `auto`: files that are there at the first start at their end, later ones at their beginning"},
+		{"logs-room", "logsRoom", "SIZE", size(&c.LogsRoom), "how much room the log files of a directory may take on the disk before a warning. Default: any"},
+		{"free-logs", "freeLogs", "", flagged(&c.FreeLogs), "beyond `--logs-room`, also give back the room of what is decided of them, the oldest first: such a file keeps its size, and reads as NULs there"},
 		{"forward", "forward", "WHAT", oneOf(&c.Forward, "matched", "errors"), "`matched`: error records tied to a session; `errors`: all of them, the others without the label"},
 		{"min-severity", "minSeverity", "NAME", severity(&c.MinSeverity), "the lowest severity that is forwarded, in Cloud Logging's names; OpenReplay reads none below ERROR"},
 		{"infer", "infer", "WHAT", oneOf(&c.Infer, "path", "kind", "nothing"), "how a record without anything exact may be matched: `path`, by the request that it names; `kind`, also by how errors of its kind are known to end; `nothing`"},
@@ -124,7 +139,16 @@ func (c *config) options() []option {
 		{"plaintext", "cloudLogging.plaintext", "", flagged(&c.Plaintext), "no TLS and no credentials: for the stand-in"},
 		{"pace", "cloudLogging.pace", "N", number(&c.Pace), "entries a second at most, with ten seconds' worth of burst; 0: no bound. OpenReplay's reader cannot read more than 50"},
 		{"timestamp", "cloudLogging.timestamp", "WHICH", oneOf(&c.Timestamp, "sealed", "event"), "`event`: the record's own time, for those who do not use OpenReplay's reader, which never looks back"},
+		{"fold-repeats", "cloudLogging.foldRepeats", "", flagged(&c.FoldRepeats), "make one entry, with their number, of errors that say the same in the same session within a second; each then waits for that second"},
 		{"session-header", "session.headers", "NAME", texts(&c.SessionHeaders), "the header with the session token"},
+		{"learn-sessions", "session.learn", "", flagged(&c.LearnSessions), "learn from the requests with the header which session the app's own session cookie belongs to, for those without: SESSIONS.md"},
+		{"sessions", "session.file", "FILE", text(&c.Sessions), "where that is kept; best on a memory-backed path. Default: `STATE/sessions`"},
+		{"sessions-size", "session.size", "SIZE", size(&c.SessionsSize), "how much room it has: some 4,000 browsers a MiB"},
+		{"session-cookie", "session.cookie", "", flagged(&c.SessionCookie), "let the answer to a request with the header set a cookie of the sidecar's own with the token, which the app never sees"},
+		{"tracker-project-key", "tracker.projectKey", "KEY", text(&c.TrackerKey), "put OpenReplay's tracker, for this project, into the app's pages that have none: SESSIONS.md"},
+		{"tracker-ingest", "tracker.ingest", "URL", text(&c.TrackerIngest), "OpenReplay's ingest point, such as `https://openreplay.example.com/ingest`; the tracker's calls are relayed to it under the app's own origin, below `" + tracker.IngestPath + "`"},
+		{"tracker-direct", "tracker.direct", "", flagged(&c.TrackerDirect), "have the tracker that is put into pages call the ingest point itself, and relay nothing"},
+		{"tracker-consent", "tracker.consent", "COOKIE", text(&c.TrackerConsent), "the tracker that is put into pages waits for this cookie of the app's, `NAME` or `NAME=VALUE`"},
 		{"request-id-header", "requestID.header", "NAME", text(&c.RequestIDHeader), "kept if it came, made if not"},
 		{"answer-request-id", "requestID.answer", "", flagged(&c.AnswerRequestID), "give the request ID back to the client, under the same name"},
 		{"trace-parent", "requestID.traceParent", "", flagged(&c.TraceParent), "give requests that come without `traceparent` a new one, for apps that log its trace ID. Its flags are 00: a tracing agent that follows its caller records no such request"},
@@ -320,6 +344,12 @@ func (c *config) validate() error {
 	}
 	if (c.OpenReplayURL == "") != (c.OpenReplayProject == "") {
 		problem("openreplay: the link needs both --openreplay-url and --openreplay-project")
+	}
+	if c.TrackerKey != "" && c.TrackerIngest == "" {
+		problem("tracker.projectKey: the tracker has to know where OpenReplay is; set --tracker-ingest")
+	}
+	if (c.TrackerDirect || c.TrackerConsent != "") && c.TrackerKey == "" {
+		problem("tracker: --tracker-direct and --tracker-consent are for the tracker that is put into pages; set --tracker-project-key")
 	}
 	if len(c.SessionHeaders) == 0 {
 		problem("session.headers: at least one name is needed")

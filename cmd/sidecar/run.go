@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -23,6 +24,8 @@ import (
 	"github.com/openreplay/log-sidecar/enrich/tail"
 	"github.com/openreplay/log-sidecar/internal/admin"
 	"github.com/openreplay/log-sidecar/proxy"
+	"github.com/openreplay/log-sidecar/session"
+	"github.com/openreplay/log-sidecar/tracker"
 )
 
 // run stands in front of the app, tails its logs and delivers, until ctx is done.
@@ -48,11 +51,14 @@ type sidecar struct {
 	process process
 	base    *prometheus.Registry // the metrics that live as long as the program
 	table   *table.Table
+	learned *session.Memory // nil where nothing is learned
 	// observer hears of every exchange: the table, or what stands before it
 	observer proxy.Observer
+	failures *failures // nil: they are not kept
 	proxies  []*proxy.Proxy
 	failed   chan error // why a listener ended by itself
 	id       string     // the state directory's random ID
+	survey   *tail.Survey
 }
 
 func (s *sidecar) run(ctx context.Context) error {
@@ -65,14 +71,21 @@ func (s *sidecar) run(ctx context.Context) error {
 		return err
 	}
 	defer s.table.Close()
+	if err := s.openSessions(); err != nil {
+		return err
+	}
+	defer s.closeSessions()
 
 	closeRecorder, err := s.observe()
 	if err != nil {
 		return err
 	}
 	defer closeRecorder()
+	defer s.failures.close()
 
 	delivery := newDelivery(s)
+	// What the app writes from the first request on is read, whenever the reading begins.
+	s.survey = tail.Look(s.reads(nil), time.Second)
 	servers, err := s.listen(delivery.metrics, quit)
 	if err != nil {
 		return err
@@ -171,13 +184,44 @@ func (s *sidecar) openTable() (err error) {
 	return err
 }
 
+// openSessions falls back to memory, as the table does.
+func (s *sidecar) openSessions() (err error) {
+	if !s.config.LearnSessions {
+		return nil
+	}
+	c := session.Config{Path: s.config.Sessions, Size: s.config.SessionsSize, Key: []byte(s.id), Registerer: s.base}
+	if c.Path == "" {
+		c.Path = filepath.Join(s.config.State, "sessions")
+	}
+	if s.learned, err = session.Open(c); err != nil {
+		s.log.Error("what is learned of sessions is kept in memory alone, and gone after a crash", zap.Error(err))
+		c.Path = ""
+		s.learned, err = session.Open(c)
+		return err
+	}
+	if s.learned.SetAside != "" {
+		s.log.Warn("the sessions of the last life cannot be trusted: " + s.learned.SetAside)
+	}
+	if s.learned.Held > 0 {
+		s.log.Info("the sessions of the last life are there", zap.Int("cookies", s.learned.Held))
+	}
+	return nil
+}
+
+func (s *sidecar) closeSessions() {
+	if s.learned != nil {
+		s.learned.Close()
+	}
+}
+
 // observe puts the recorder before the table where one is asked for.
 func (s *sidecar) observe() (done func(), err error) {
 	s.observer = s.table
+	s.keepFailures()
 	if s.config.RecordExchanges == "" {
 		return func() {}, nil
 	}
-	r, file, err := newRecorder(s.table, s.config.RecordExchanges)
+	r, file, err := newRecorder(s.observer, s.config.RecordExchanges)
 	if err != nil {
 		return nil, err
 	}
@@ -224,12 +268,16 @@ func (s *sidecar) listen(metrics prometheus.Gatherer, quit func()) (servers []*h
 
 func (s *sidecar) serveApp(p port) error {
 	c := s.config
+	inPages, relayTo, err := c.tracker()
+	if err != nil {
+		return err
+	}
 	front, err := proxy.New(proxy.Config{
 		App: p.App, AppCA: c.AppCA, AppServerName: c.AppName,
 		SessionHeaders: c.SessionHeaders, RequestIDHeader: c.RequestIDHeader,
 		AnswerRequestID: c.AnswerRequestID, TraceParent: c.TraceParent, ForwardedFor: c.ForwardedFor, KeepClientAddress: c.KeepClientAddress,
 		LocalOnly: append([]string{}, c.LocalOnly...), TLSCert: c.TLSCert, TLSKey: c.TLSKey,
-		CookieKey: []byte(s.id), Grace: c.Grace, Log: s.log,
+		Sessions: s.learned, SessionCookie: c.SessionCookie, Tracker: inPages, Ingest: relayTo, Grace: c.Grace, Log: s.log,
 	}, s.observer, s.registererOf(p))
 	if err != nil {
 		return err
@@ -245,6 +293,21 @@ func (s *sidecar) serveApp(p port) error {
 		}
 	}()
 	return nil
+}
+
+// tracker gives what is put into pages, nil for nothing, and where the tracker's calls are relayed to.
+func (c *config) tracker() (inPages *tracker.Tracker, relayTo string, err error) {
+	t := tracker.Config{ProjectKey: c.TrackerKey, Ingest: c.TrackerIngest, Consent: c.TrackerConsent}
+	if !c.TrackerDirect && c.TrackerIngest != "" {
+		t.Ingest, relayTo = tracker.IngestPath, c.TrackerIngest
+	}
+	if name := c.SessionHeaders[0]; !strings.EqualFold(name, "X-OpenReplay-SessionToken") {
+		t.Header = name
+	}
+	if c.TrackerKey != "" {
+		inPages, err = tracker.New(t)
+	}
+	return inPages, relayTo, err
 }
 
 // registererOf tells the metrics of several ports apart.

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,12 +25,13 @@ import (
 
 // A cloud is the stand-in, and remembers what each try to write brought.
 type cloud struct {
-	t       *testing.T
-	address string
-	file    string
-	server  *localcloud.Server // nil: down
-	served  chan error
-	counted localcloud.Stats // of the lives before this one
+	t         *testing.T
+	address   string
+	file      string
+	server    *localcloud.Server // nil: down
+	served    chan error
+	counted   localcloud.Stats // of the lives before this one
+	elsewhere atomic.Bool      // what arrives is not told by its text, or another process serves as well
 
 	mu      sync.Mutex
 	fault   localcloud.Interposer
@@ -39,20 +41,39 @@ type cloud struct {
 
 func newCloud(t *testing.T) *cloud {
 	t.Helper()
-	c := &cloud{t: t, address: address(t), file: filepath.Join(t.TempDir(), "entries"),
+	c := &cloud{t: t, file: filepath.Join(t.TempDir(), "entries"),
 		tried: map[failure]map[string]bool{}, visible: map[failure]time.Time{}}
-	c.start()
+	c.begin()
 	t.Cleanup(c.stop)
 	return c
 }
 
+// begin starts it where nobody else listens.
+func (c *cloud) begin() {
+	c.t.Helper()
+	for range 5 {
+		c.address = address(c.t)
+		if listener, err := net.Listen("tcp", c.address); err == nil {
+			c.serve(listener)
+			return
+		}
+	}
+	c.t.Fatal("no address stays free")
+}
+
+// start starts it again where it was.
 func (c *cloud) start() {
 	c.t.Helper()
-	server, err := localcloud.New(localcloud.Config{File: c.file})
+	listener, err := net.Listen("tcp", c.address)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", c.address)
+	c.serve(listener)
+}
+
+func (c *cloud) serve(listener net.Listener) {
+	c.t.Helper()
+	server, err := localcloud.New(localcloud.Config{File: c.file})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -128,6 +149,18 @@ func (c *cloud) shown(entries []*loggingpb.LogEntry) {
 			c.visible[which] = now
 		}
 	}
+}
+
+// there is how many different errors of an app a reader can see, or was told of by a server that was killed.
+func (c *cloud) there(app string) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for which := range c.visible {
+		if which.app == app {
+			n++
+		}
+	}
+	return n
 }
 
 // changed gives the errors that were sent in more than one form: such tries are doubled and not recognised.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,19 +30,20 @@ func TestEndInOutage(t *testing.T) {
 	t.Logf("seed %d", number)
 	for i, r := range []row{
 		{name: "refused", act: network(refusing)},
+		{name: "refused, with a backlog in the file", act: network(refusing), burst: 4000},
 		{name: "hanging", act: network(hanging)},
 		{name: "PERMISSION_DENIED", act: answers(always(codes.PermissionDenied))},
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "shop", newCloud(t), rand.New(rand.NewPCG(number, uint64(i))))
+			w := newWorld(t, "shop", newCloud(t), rand.New(rand.NewPCG(number, uint64(i))), 0, "--pace", strconv.Itoa(50+r.burst), "--drain", "10s")
 			w.users(5, aUser)
 			w.awaitArrival()
 			visited := w.visitMeanwhile(long, aUser)
 			r.act(w)
 			visited()
-			w.balanced()
-			if m := w.metrics(); m["forwarder_records_waiting"] == 0 || m["forwarder_oldest_unacknowledged_seconds"] == 0 {
+			w.burst(r.burst)
+			if m := w.metrics(); m["errors_waiting"] == 0 || r.name == "PERMISSION_DENIED" && m["forwarder_oldest_unacknowledged_seconds"] == 0 {
 				t.Errorf("in an outage the metrics say that nothing waits: %v", m)
 			}
 			w.stop()

@@ -6,7 +6,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -14,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,6 +36,8 @@ type row struct {
 	act    func(w *world)
 	killed bool        // the sidecar is killed at random moments meanwhile
 	poison answerFault // some entries are refused for good, from the beginning
+	burst  int         // so many more errors while the fault stands
+	disk   int         // the state directory has a file system of this size in bytes
 }
 
 const long = 50 // errors, of which 25 come in a second: how long most faults stand
@@ -51,13 +56,14 @@ var faults = []row{
 	{name: "poison, named", act: nothing, poison: poisonNamed},
 	{name: "poison, not named", act: nothing, poison: poisonUnnamed},
 	{name: "server killed", act: serverKilled},
+	{name: "full disk", act: fullDisk, disk: 8 << 20},
 	{name: "none", act: nothing},
 }
 
 func TestFaults(t *testing.T) {
 	rows := slices.Clone(faults)
 	for _, r := range faults {
-		if !slices.Contains([]string{"quota, one in ten passes", "PERMISSION_DENIED", "UNAUTHENTICATED"}, r.name) {
+		if !testing.Short() && !slices.Contains([]string{"quota, one in ten passes", "PERMISSION_DENIED", "UNAUTHENTICATED"}, r.name) {
 			r.killed = true
 			rows = append(rows, r)
 		}
@@ -69,7 +75,7 @@ func TestFaults(t *testing.T) {
 				t.Parallel()
 				line := fmt.Sprintf("| %s | gave up |", r.title())
 				defer func() { table.add(line) }()
-				w := newWorld(t, fmt.Sprintf("app%d", i), newCloud(t), rand.New(rand.NewPCG(number, uint64(i))))
+				w := newWorld(t, fmt.Sprintf("app%d", i), newCloud(t), rand.New(rand.NewPCG(number, uint64(i))), r.disk)
 				line = w.tryOut(r)
 			})
 		}
@@ -120,7 +126,7 @@ func (w *world) tryOut(r row) string {
 	w.awaitArrival()
 	after := time.Since(w.healed)
 	if !r.killed {
-		w.balanced()
+		w.settled()
 	}
 	w.stop()
 	return w.verdict(r, after)
@@ -153,6 +159,27 @@ func aUser(n int) visit {
 	token := tokens.signed(uint64(n%1000)+1, 4)
 	return visit{header: map[string][]string{"X-Openreplay-Sessiontoken": {token}}, token: token}
 }
+
+// fullDisk leaves no room where the sidecar keeps its state, and lets the server be away as well for a while.
+func fullDisk(w *world) {
+	file, err := os.Create(filepath.Join(w.dir, "state", "what others write"))
+	if err != nil {
+		w.t.Error(err)
+		return
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	if _, err := io.Copy(file, endless{}); !errors.Is(err, syscall.ENOSPC) {
+		w.t.Errorf("the disk is not full: %v", err)
+	}
+	w.during(long / 2)
+	w.network.set(refusing)
+	w.during(long / 2)
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
 func nothing(w *world) { w.during(long) }
 
@@ -302,6 +329,7 @@ func isPoison(e *loggingpb.LogEntry) bool {
 // serverKilled lets a stand-in of its own process take over with the same file, and kills it again and again.
 func serverKilled(w *world) {
 	w.cloud.stop()
+	w.cloud.elsewhere.Store(true)
 	for range 3 {
 		p := stage.Start(w.t, "stand-in", exec.Command(w.program, "cloud", "--listen", w.cloud.address, "--file", w.cloud.file))
 		w.during(15)
@@ -371,23 +399,13 @@ func (w *world) deadLetters() map[failure]bool {
 	return all
 }
 
-// balanced asks the metrics: what was found is acknowledged, waits, or was dropped and counted.
-func (w *world) balanced() {
+// settled asks the metrics of a sidecar that was not killed: all that the app wrote was found, and nothing waits.
+func (w *world) settled() {
 	w.t.Helper()
-	var m map[string]float64
-	defer func() {
-		if w.t.Failed() {
-			w.t.Logf("the metrics say %v", m)
-		}
-	}()
-	w.await("the metrics to balance", func() bool {
-		m = w.metrics()
-		found := m["enrich_records_found_total"] - m["enrich_records_unmatched_total"]
-		inFlight := m["forwarder_entries_sealed_total"] + m["unsealable"] - m["forwarder_entries_acknowledged_total"] -
-			m["forwarder_entries_dead_total"] - m["forwarder_entries_unsent_total"]
-		waiting := m["forwarder_records_waiting"] + inFlight
-		return m["enrich_records_found_total"] == float64(w.app.count()) && inFlight >= 0 &&
-			found == m["forwarder_entries_acknowledged_total"]+m["forwarder_entries_dead_total"]+m["forwarder_records_sealed_before_total"]+waiting
+	w.await("the metrics to settle", func() bool {
+		m := w.metrics()
+		return m["errors_waiting"] == 0 && m[`errors_found_total{from="record"}`] == float64(w.app.count()) &&
+			m["errors_arrived_total"] == float64(w.app.count()-len(w.poisoned()))
 	})
 }
 

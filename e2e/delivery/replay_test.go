@@ -26,7 +26,7 @@ func TestOpenReplaySees(t *testing.T) {
 	r := newReader(t, c.address)
 	var worlds []*world
 	for i := range sidecars {
-		worlds = append(worlds, newWorld(t, fmt.Sprintf("pod%d", i), c, rand.New(rand.NewPCG(number, uint64(i)))))
+		worlds = append(worlds, newWorld(t, fmt.Sprintf("pod%d", i), c, rand.New(rand.NewPCG(number, uint64(i))), 0))
 	}
 	done := make(chan struct{})
 	var group, reading sync.WaitGroup

@@ -8,6 +8,7 @@
 package delivery
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,6 +60,7 @@ type world struct {
 
 	program              string
 	dir                  string
+	options              []string // of the sidecar, beside the usual ones
 	front, health, admin string
 	client               *http.Client
 	sidecar              *stage.Process // nil: down
@@ -66,15 +69,66 @@ type world struct {
 	healed               time.Time
 }
 
-func newWorld(t *testing.T, name string, c *cloud, r *rand.Rand) *world {
+func newWorld(t *testing.T, name string, c *cloud, r *rand.Rand, disk int, options ...string) *world {
 	t.Helper()
 	w := &world{t: t, name: name, rand: r, cloud: c, network: newRelay(t, c.address, r), program: stage.Program(t),
 		dir: t.TempDir(), front: address(t), health: address(t), admin: address(t),
 		client: &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}}
 	w.app = newApp(t, name, filepath.Join(w.dir, "app.log"))
 	t.Cleanup(w.client.CloseIdleConnections)
+	w.options = options
+	if disk > 0 {
+		w.mount(disk)
+	}
 	w.launch()
+	w.watch()
 	return w
+}
+
+// mount gives the state directory a disk of its own.
+func (w *world) mount(size int) {
+	w.t.Helper()
+	state := filepath.Join(w.dir, "state")
+	if err := os.Mkdir(state, 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", state, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
+		w.t.Fatalf("mount a small disk, which needs root: %v", err)
+	}
+	w.t.Cleanup(func() { syscall.Unmount(state, syscall.MNT_DETACH) })
+}
+
+// watch asks the metrics again and again: at every moment what was found has arrived, or was dropped, or waits, and nothing
+// counts as arrived that is not there.
+func (w *world) watch() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	w.t.Cleanup(func() { cancel(); <-done })
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(200 * time.Millisecond)
+		defer ticker.Stop()
+		for ctx.Err() == nil {
+			select {
+			case <-ticker.C:
+				w.weigh()
+			case <-ctx.Done():
+			}
+		}
+	}()
+}
+
+func (w *world) weigh() {
+	m := w.metrics()
+	if _, up := m["errors_found_total"]; !up {
+		return
+	}
+	if found, accounted := m["errors_found_total"], m["errors_arrived_total"]+m["errors_dropped_total"]+m["errors_waiting"]; found != accounted || m["errors_waiting"] < 0 {
+		w.t.Errorf("%v found are not %v accounted for: %v", found, accounted, m)
+	}
+	if there := w.cloud.there(w.name); !w.cloud.elsewhere.Load() && int(m["errors_arrived_total"]) > there {
+		w.t.Errorf("%v are said to have arrived, and %d are there", m["errors_arrived_total"], there)
+	}
 }
 
 // launch starts the sidecar over the same state and waits until it is ready.
@@ -89,6 +143,7 @@ func (w *world) launch() {
 	cmd := exec.Command(w.program, "run", "--listen", w.front, "--app", w.app.server.URL, "--logs", w.app.path,
 		"--from", "beginning", "--state", filepath.Join(w.dir, "state"), "--health", w.health, "--admin", w.admin, "--project", stage.Project,
 		"--endpoint", w.network.address, "--plaintext", "--drain", "6s")
+	cmd.Args = append(cmd.Args, w.options...)
 	cmd.Stdout = stdout
 	w.sidecar = stage.Start(w.t, w.name, cmd)
 	w.await("the sidecar", func() bool {
@@ -218,6 +273,11 @@ const patience = 100 * time.Second
 // await asks until done says yes.
 func (w *world) await(what string, done func() bool) {
 	w.t.Helper()
+	w.awaitWithin(patience, what, done)
+}
+
+func (w *world) awaitWithin(patience time.Duration, what string, done func() bool) {
+	w.t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	ticker := time.NewTicker(20 * time.Millisecond)
@@ -231,7 +291,7 @@ func (w *world) await(what string, done func() bool) {
 	}
 }
 
-// metrics gives the sums of the sidecar's metrics over their labels.
+// metrics gives the sidecar's metrics, and their sums over their labels.
 func (w *world) metrics() map[string]float64 {
 	sums := map[string]float64{}
 	answer, err := w.client.Get("http://" + w.health + "/metrics")
@@ -250,10 +310,29 @@ func (w *world) metrics() map[string]float64 {
 		if err != nil || !strings.HasPrefix(name, "sidecar_") {
 			continue
 		}
-		sums[strings.TrimPrefix(name, "sidecar_")] += v
-		if labels == `reason="unsealable"}` {
-			sums["unsealable"] += v
+		name = strings.TrimPrefix(name, "sidecar_")
+		sums[name] += v
+		if labels != "" {
+			sums[name+"{"+labels] = v
 		}
 	}
 	return sums
+}
+
+// burst has n users meet errors, as fast as the app and the sidecar serve them.
+func (w *world) burst(n int) {
+	var group sync.WaitGroup
+	next := make(chan visit)
+	for range 8 {
+		group.Go(func() {
+			for v := range next {
+				w.visit(v)
+			}
+		})
+	}
+	for i := range n {
+		next <- aUser(i)
+	}
+	close(next)
+	group.Wait()
 }

@@ -79,12 +79,12 @@ func allRows() []row {
 	var rows []row
 	for _, way := range ways {
 		for _, trouble := range troubles {
-			rows = append(rows, row{way.name, trouble.name, way.glob, func(w *world) { w.steady(way, trouble, 8000, 24_000*longer(), 50) }})
+			rows = append(rows, row{way.name, trouble.name, way.glob, func(w *world) { w.steady(way, trouble, 5000, 20_000*longer(), 50) }})
 		}
 	}
 	fast := way{"rename at 20,000 lines/s", "", rename(3), 3}
 	rows = append(rows, row{fast.name, "none", "", func(w *world) { w.steady(fast, troubles[0], 20_000, 60_000*longer(), 100) }})
-	return append(rows, oddRows...)
+	return slices.Concat(rows, oddRows, formRows, sourceRows)
 }
 
 // verdict brings everything up again, waits until the errors have arrived or the time for it is over, ends the sidecar in

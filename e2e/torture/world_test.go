@@ -25,8 +25,11 @@ type world struct {
 	t     *testing.T
 	stage *stage.Stage
 	rand  *rand.Rand
-	glob  string
+	glob  string // "-" is standard input
 	flags []string
+	adapt func(*exec.Cmd)     // what is special of the sidecar's process; nil: nothing
+	form  func(string) string // how a line stands in the log; nil: as it is
+	head  string              // what each file begins with
 	admin string
 
 	cloud, sidecar *stage.Process // nil: down
@@ -149,9 +152,17 @@ func (w *world) launch() {
 		return
 	}
 	s := w.stage
-	args := append([]string{"run", "--listen", s.Front, "--app", s.App, "--logs", filepath.Join(s.Logs, w.glob), "--state", s.State,
+	glob := w.glob
+	if glob != "-" {
+		glob = filepath.Join(s.Logs, glob)
+	}
+	args := append([]string{"run", "--listen", s.Front, "--app", s.App, "--logs", glob, "--state", s.State,
 		"--health", s.Health, "--admin", w.admin, "--project", stage.Project, "--endpoint", s.Cloud, "--plaintext", "--pace", "0"}, w.flags...)
-	w.sidecar = stage.Start(w.t, "sidecar", exec.Command(stage.Program(w.t), args...))
+	cmd := exec.Command(stage.Program(w.t), args...)
+	if w.adapt != nil {
+		w.adapt(cmd)
+	}
+	w.sidecar = stage.Start(w.t, "sidecar", cmd)
 }
 
 func (w *world) kill() {
@@ -202,11 +213,17 @@ func (w *world) open(name string) {
 		w.t.Fatal(err)
 	}
 	w.size = info.Size()
+	if w.size == 0 && w.head != "" {
+		w.put(w.head)
+	}
 }
 
 // put writes raw text to the log.
 func (w *world) put(text string) {
 	w.t.Helper()
+	if w.form != nil && text != w.head {
+		text = w.form(text)
+	}
 	n, err := io.WriteString(w.file, text)
 	if err != nil {
 		w.t.Fatal(err)

@@ -30,18 +30,21 @@ func (r *Record) evidence() {
 	r.Kind = kindOf(r.Text)
 }
 
-var methods = [...]string{"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"}
+var methods = [...]string{"GET ", "POST ", "PUT ", "DELETE ", "PATCH ", "HEAD ", "OPTIONS "}
 
 // requestIn looks for "GET /path", and for the ways of Flask and Django to name one.
 func (r *Record) requestIn(text string) bool {
+	if strings.IndexByte(text, '/') < 0 {
+		return false
+	}
 	for _, method := range methods {
 		for rest := text; ; {
-			before, after, found := strings.Cut(rest, method+" ")
+			before, after, found := strings.Cut(rest, method)
 			if !found {
 				break
 			}
 			if url := wordAt(after); (before == "" || !isLetter(before[len(before)-1])) && (strings.HasPrefix(url, "/") || strings.Contains(url, "://")) {
-				r.Method = method
+				r.Method = method[:len(method)-1]
 				r.Path, r.Query, _ = strings.Cut(pathOf(url), "?")
 				return true
 			}
@@ -62,7 +65,7 @@ func (r *Record) requestIn(text string) bool {
 
 func methodOf(text string) string {
 	for _, method := range methods {
-		if strings.HasPrefix(text, method+"]") {
+		if method = method[:len(method)-1]; strings.HasPrefix(text, method) && strings.HasPrefix(text[len(method):], "]") {
 			return method
 		}
 	}

@@ -99,9 +99,8 @@ func (f *feed) skipTo(pos int) {
 	}
 	for i := range f.s.streams {
 		for _, r := range f.s.streams[i].open {
-			if !r.closed {
-				r.closed = true
-			}
+			r.closed = true
+			f.s.reuse(r)
 		}
 		f.s.streams[i].open = f.s.streams[i].open[:0]
 	}
@@ -179,8 +178,17 @@ func (s *Splitter) surelyBegins(b []byte, errors bool) bool {
 	if isObjectLine(b) {
 		return true
 	}
-	h := parseHead(b)
+	h := s.parseHead(b)
 	return h.some() && s.learned.begins(&h) && (!h.stampless() || s.learned.count(h.shape) >= max(established, s.learned.most())) && !(h.writer != "" && tracesOn(b[min(h.message, len(b)):]))
+}
+
+// parseHead is the function of this name, and remembers the line: a candidate's is read when its record's begin is looked for,
+// and again when the record is cut. The bytes are the same ones as long as their block is.
+func (s *Splitter) parseHead(b []byte) head {
+	if len(b) == 0 || len(b) != len(s.lastLine) || &b[0] != &s.lastLine[0] {
+		s.lastHead, s.lastLine = parseHead(b), b
+	}
+	return s.lastHead
 }
 
 // tracesOn says whether a message that stands behind a head of its own only goes on with the writer's stack trace.

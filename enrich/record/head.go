@@ -102,11 +102,28 @@ func priorityHead(b []byte) (h head, ok bool) {
 	return h, true
 }
 
+// The bytes that stand around stamps and the words behind them.
+var (
+	leadsStamp   = setOf(" \t[(<|\",=")
+	endsStamp    = setOf(" \t])>|,:;\"-'}")
+	betweenWords = setOf(" \t-|,:;]>)\"'*")
+	endsWord     = setOf(" \t|,;[](){}<>\"")
+)
+
+// setOf is has as a table, for what is asked of every byte.
+func setOf(class string) *[256]bool {
+	var set [256]bool
+	for i := range len(class) {
+		set[class[i]] = true
+	}
+	return &set
+}
+
 // stampedHead looks for a stamp at the line's start or behind what logs write before it.
 func stampedHead(b []byte) (h head, ok bool) {
 	prose := 0
 	for i, token := 0, 0; i < len(b) && i < 100 && token < 10; token++ {
-		for i < len(b) && has(" \t[(<|\",=", b[i]) {
+		for i < len(b) && leadsStamp[b[i]] {
 			i++
 		}
 		if i >= len(b) {
@@ -118,7 +135,7 @@ func stampedHead(b []byte) (h head, ok bool) {
 			return h, true
 		}
 		start := i
-		for i < len(b) && !has(" \t[(<|,=\"", b[i]) {
+		for i < len(b) && !leadsStamp[b[i]] {
 			i++
 		}
 		if prose += proseWord(b[start:i]); prose > 1 {
@@ -151,7 +168,7 @@ func opensLine(b []byte) bool {
 }
 
 func followsStamp(b []byte, end int) bool {
-	return end >= len(b) || has(" \t])>|,:;\"-'}", b[end])
+	return end >= len(b) || endsStamp[b[end]]
 }
 
 // proseWord counts a plain word of a sentence. A level is none.
@@ -266,7 +283,7 @@ func coreLevel(w []byte) bool {
 func levelAfter(b []byte, i int) (sev Severity, ok bool, message int, wrapper bool) {
 	words := 0
 	for i < len(b) && words < 5 {
-		for i < len(b) && has(" \t-|,:;]>)\"'*", b[i]) {
+		for i < len(b) && betweenWords[b[i]] {
 			i++
 		}
 		if i >= len(b) {
@@ -284,7 +301,7 @@ func levelAfter(b []byte, i int) (sev Severity, ok bool, message int, wrapper bo
 			i = end
 			continue
 		}
-		for i < len(b) && !has(" \t|,;[](){}<>\"", b[i]) {
+		for i < len(b) && !endsWord[b[i]] {
 			i++
 		}
 		if i < len(b) && b[i] == '[' && i > start && !ok { // syslog's tag: app[1]:
@@ -357,7 +374,10 @@ func numeric(w []byte) bool {
 
 // bracketed gives what stands in the brackets that open at b[i], and the place behind them.
 func bracketed(b []byte, i int) ([]byte, int) {
-	closing := map[byte]byte{'[': ']', '(': ')', '<': '>', '{': '}'}[b[i]]
+	closing := b[i] + 2 // ] of [, } of {, > of <
+	if b[i] == '(' {
+		closing = ')'
+	}
 	depth := 0
 	for j := i; j < len(b) && j < i+300; j++ {
 		switch b[j] {

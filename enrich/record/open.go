@@ -67,10 +67,22 @@ type open struct {
 	given    bool
 }
 
-func begin(l line, h head, k kind) *open {
-	r := &open{kind: k, head: h, offset: l.offset, first: l.number, arrived: l.arrived}
+// begin opens a record, in the memory of one before it where there is some.
+func (s *Splitter) begin(l line, h head, k kind) *open {
+	r := s.spare
+	if s.spare = nil; r == nil {
+		r = new(open)
+	}
+	*r = open{kind: k, head: h, offset: l.offset, first: l.number, arrived: l.arrived, text: r.text[:0], parts: r.parts[:0]}
 	r.add(l, l.text)
 	return r
+}
+
+// reuse keeps the memory of a record that was left out of the open ones, unless that is much.
+func (s *Splitter) reuse(r *open) {
+	if cap(r.text) <= 16<<10 {
+		s.spare = r
+	}
 }
 
 const (

@@ -8,7 +8,7 @@ import (
 // headOf reads a line's head: by the pattern of the options where there is one, else by what is known of logs.
 func (s *Splitter) headOf(b []byte) head {
 	if s.options.Head == nil {
-		return parseHead(b)
+		return s.parseHead(b)
 	}
 	m := s.options.Head.FindSubmatchIndex(b[:min(len(b), 4<<10)])
 	if m == nil {

@@ -54,6 +54,9 @@ type Record struct {
 	message int // where in Text the message begins, behind stamp and level
 }
 
+// Message is the text behind stamp and level.
+func (r *Record) Message() string { return r.Text[min(r.message, len(r.Text)):] }
+
 // Options say which records are wanted. The zero value wants nothing left out but what is below Default; see Error.
 type Options struct {
 	Min   Severity // records below are not emitted

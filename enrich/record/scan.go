@@ -89,7 +89,7 @@ func fold(letters string, last ...string) (classes [4]string) {
 
 func exact(a, b, c, d string) [4]string { return [4]string{a, b, c, d} }
 
-// masks are the signs' classes as find4 wants them: for each of four places a table by the low and one by the high half
+// masks are the signs' classes as find32 wants them: for each of four places a table by the low and one by the high half
 // of a byte, a bit for each bucket.
 type masks [8][16]byte
 
@@ -136,7 +136,7 @@ func accepted(data []byte, at int) bool {
 	return false
 }
 
-// findPlain is find for what is left of a block, and for machines without find4.
+// findPlain is find for what is left of a block, and for machines without one.
 func findPlain(data []byte, from int) int {
 	for i := from; i+4 <= len(data); i++ {
 		if byPlace[1][data[i+1]]&byPlace[2][data[i+2]] != 0 && accepted(data, i) {
@@ -290,23 +290,49 @@ func acceptFail(data []byte, at int) bool {
 	return at > 0 && has("\"[<=|", data[at-1])
 }
 
+const (
+	ofKey = 1 << iota
+	behindKey
+	beforeValue
+	errorLetter
+)
+
+// keyBytes says where around a key's end a byte may stand: this is asked once a line of most JSON.
+var keyBytes = func() (t [256]byte) {
+	for b := range 256 {
+		if isLetter(byte(b)) || b == '_' {
+			t[b] |= ofKey
+		}
+		if has("\\\"'", byte(b)) {
+			t[b] |= behindKey
+		}
+		if has("\\\"' {", byte(b)) {
+			t[b] |= beforeValue
+		}
+		if has("EFCAefca", byte(b)) {
+			t[b] |= errorLetter
+		}
+	}
+	return t
+}()
+
 // acceptKey looks at a number under a key of JSON or logfmt that begins like "level": level, levelno, level_value, lvl,
 // severity, severityNumber, priority. A word there has its own sign; but one letter has none.
 func acceptKey(data []byte, at int) bool {
 	end := min(len(data), at+24)
-	i := at
-	for i < end && (isLetter(data[i]) || data[i] == '_') {
+	i := at + 3
+	for i < end && keyBytes[data[i]]&ofKey != 0 {
 		i++
 	}
 	closed := i
-	for i < end && (data[i] == '\\' || data[i] == '"' || data[i] == '\'') {
+	for i < end && keyBytes[data[i]]&behindKey != 0 {
 		i++
 	}
 	if i >= end || data[i] != ':' && data[i] != '=' || data[i] == ':' && closed == i {
 		return false
 	}
 	i++
-	for i < end && (data[i] == '"' || data[i] == ' ' || data[i] == '\\' || data[i] == '\'' || data[i] == '{') {
+	for i < end && keyBytes[data[i]]&beforeValue != 0 {
 		i++
 	}
 	if i >= end {
@@ -315,7 +341,7 @@ func acceptKey(data []byte, at int) bool {
 	if isDigit(data[i]) {
 		return numberMayBeError(data[i:min(len(data), i+6)])
 	}
-	return has("EFCAefca", data[i]) && (i+1 >= len(data) || !isLetter(data[i+1]))
+	return keyBytes[data[i]]&errorLetter != 0 && (i+1 >= len(data) || !isLetter(data[i+1]))
 }
 
 // numberMayBeError says whether any of the number scales calls the number an error.

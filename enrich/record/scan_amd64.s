@@ -1,16 +1,16 @@
 #include "textflag.h"
 
-// func find4(p *byte, n int, t *masks, hits *[batch]uint64) (found, at int)
-//
-// Thirty-two places at a time, without a jump at a hit: hits are frequent enough that a jump would cost more than the
-// search. A byte belongs to the classes in table[low half] & table[high half]; a place is a hit
-// where the classes of its four bytes, each by the tables of its own position, have one in common.
-TEXT ·find4(SB), NOSPLIT, $0-48
+// A byte belongs to the classes in table[low half] & table[high half]; a place is a hit where the classes of its four bytes,
+// each by the tables of its own position, have one in common. There is no jump at a hit: hits are frequent enough that a jump
+// would cost more than the search.
+
+// func find32(p *byte, n int, t *masks, hits *[batch]hit) (found, at int)
+TEXT ·find32(SB), NOSPLIT, $0-48
 	MOVQ p+0(FP), SI
 	MOVQ n+8(FP), CX
 	MOVQ t+16(FP), DI
 	MOVQ hits+24(FP), R8
-	XORQ R9, R9  // hits found
+	XORQ R9, R9  // 16 times the hits found
 	XORQ AX, AX
 	SUBQ $35, CX // the last place from which 32 bytes and the 3 behind them can be read
 	JLT  none
@@ -67,11 +67,12 @@ loop:
 	VPCMPEQB Y9, Y15, Y15
 	VPMOVMSKB Y15, DX
 	NOTL DX
-	MOVL AX, (R8)(R9*8)
-	MOVL DX, 4(R8)(R9*8)
+	MOVQ AX, (R8)(R9*1)
+	MOVQ DX, 8(R8)(R9*1)
 	XORL BX, BX
 	TESTL DX, DX
 	SETNE BL
+	SHLQ $4, BX
 	ADDQ BX, R9
 	ADDQ $32, AX
 	CMPQ AX, CX
@@ -79,6 +80,82 @@ loop:
 	VZEROUPPER
 
 none:
+	SHRQ $4, R9
+	MOVQ R9, found+32(FP)
+	MOVQ AX, at+40(FP)
+	RET
+
+// func find64(p *byte, n int, t *masks, hits *[batch]hit) (found, at int)
+TEXT ·find64(SB), NOSPLIT, $0-48
+	MOVQ p+0(FP), SI
+	MOVQ n+8(FP), CX
+	MOVQ t+16(FP), DI
+	MOVQ hits+24(FP), R8
+	XORQ R9, R9
+	XORQ AX, AX
+	SUBQ $67, CX
+	JLT  none
+	CMPQ CX, $(64*(32-1))
+	JLE  begin
+	MOVQ $(64*(32-1)), CX
+
+begin:
+	VBROADCASTI32X4 (DI), Z0
+	VBROADCASTI32X4 16(DI), Z1
+	VBROADCASTI32X4 32(DI), Z2
+	VBROADCASTI32X4 48(DI), Z3
+	VBROADCASTI32X4 64(DI), Z4
+	VBROADCASTI32X4 80(DI), Z5
+	VBROADCASTI32X4 96(DI), Z6
+	VBROADCASTI32X4 112(DI), Z7
+	MOVQ $15, DX
+	VMOVQ DX, X8
+	VPBROADCASTB X8, Z8
+
+loop:
+	VMOVDQU64 (SI)(AX*1), Z10
+	VMOVDQU64 1(SI)(AX*1), Z11
+	VMOVDQU64 2(SI)(AX*1), Z12
+	VMOVDQU64 3(SI)(AX*1), Z13
+	VPSRLW  $4, Z10, Z14
+	VPSRLW  $4, Z11, Z16
+	VPSRLW  $4, Z12, Z17
+	VPSRLW  $4, Z13, Z18
+	VPANDQ  Z8, Z10, Z10
+	VPANDQ  Z8, Z14, Z14
+	VPANDQ  Z8, Z11, Z11
+	VPANDQ  Z8, Z16, Z16
+	VPANDQ  Z8, Z12, Z12
+	VPANDQ  Z8, Z17, Z17
+	VPANDQ  Z8, Z13, Z13
+	VPANDQ  Z8, Z18, Z18
+	VPSHUFB Z10, Z0, Z10
+	VPSHUFB Z14, Z1, Z14
+	VPSHUFB Z11, Z2, Z11
+	VPSHUFB Z16, Z3, Z16
+	VPTERNLOGQ $0x80, Z10, Z11, Z14 // all three in common
+	VPSHUFB Z12, Z4, Z12
+	VPSHUFB Z17, Z5, Z17
+	VPTERNLOGQ $0x80, Z16, Z12, Z14
+	VPSHUFB Z13, Z6, Z13
+	VPSHUFB Z18, Z7, Z18
+	VPTERNLOGQ $0x80, Z13, Z18, Z17
+	VPTESTMB Z14, Z17, K1
+	KMOVQ K1, DX
+	MOVQ AX, (R8)(R9*1)
+	MOVQ DX, 8(R8)(R9*1)
+	XORL BX, BX
+	TESTQ DX, DX
+	SETNE BL
+	SHLQ $4, BX
+	ADDQ BX, R9
+	ADDQ $64, AX
+	CMPQ AX, CX
+	JLE  loop
+	VZEROUPPER
+
+none:
+	SHRQ $4, R9
 	MOVQ R9, found+32(FP)
 	MOVQ AX, at+40(FP)
 	RET

@@ -16,6 +16,10 @@ type Splitter struct {
 	arrived time.Time
 	emit    func(*Record)
 
+	lastLine []byte // what parseHead read last; nil between two blocks
+	lastHead head
+	spare    *open // one that nothing refers to any more
+
 	continued int64
 }
 
@@ -76,6 +80,7 @@ func (s *Splitter) Feed(offset int64, data []byte, arrived time.Time, emit func(
 	f.run()
 	s.next = offset + int64(len(data))
 	s.midline = data[len(data)-1] != '\n' && s.options.UTF16 == nil
+	s.lastLine = nil
 	s.emit = nil
 }
 
@@ -487,8 +492,9 @@ func (s *Splitter) start(st *stream, l line, h head, k kind, c class, lang langu
 			continue
 		}
 		s.finish(st, r)
+		s.reuse(r)
 	}
-	r := begin(l, h, k)
+	r := s.begin(l, h, k)
 	r.parts[0].start = 0
 	if k == unheaded || c == starts {
 		r.lines = 0

@@ -137,7 +137,14 @@ func (p *stampParser) yearFirst(sep byte) bool {
 	if !ok || !p.dateOK() {
 		return false
 	}
-	p.s.kind = map[byte]string{'-': "iso", '/': "slash", '.': "dot"}[sep]
+	switch sep {
+	case '-':
+		p.s.kind = "iso"
+	case '/':
+		p.s.kind = "slash"
+	case '.':
+		p.s.kind = "dot"
+	}
 	return p.between() && p.clock()
 }
 

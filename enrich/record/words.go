@@ -14,10 +14,11 @@ var idKeys = map[string]bool{
 }
 
 // isIDKey says whether a key names an ID. Separators and case do not count.
-func isIDKey(key []byte) bool {
+func isIDKey[T string | []byte](key T) bool {
 	var buf [40]byte
 	n := 0
-	for _, c := range key {
+	for i := range len(key) {
+		c := key[i]
 		if c == '_' || c == '-' || c == '.' || c == '@' || c == ' ' || c == '/' {
 			continue
 		}
@@ -69,8 +70,8 @@ func scanWords(text string, yield func(string, bool) bool) bool {
 			if !emitWord(trimWord(word), key, yield) {
 				return false
 			}
-			key = i < len(text) && isIDKey([]byte(word)) && leadsToValue(text[i:])
-		} else if i < len(text) && !has("\"' :=[({<>\\", text[i]) {
+			key = i < len(text) && leadsToValue(text[i:]) && isIDKey(word)
+		} else if i < len(text) && !afterKey[text[i]] {
 			key = false
 		}
 		start = -1
@@ -91,6 +92,9 @@ func leadsToValue(rest string) bool {
 	}
 	return false
 }
+
+// afterKey are the bytes that may stand between a key and its value.
+var afterKey = setOf("\"' :=[({<>\\")
 
 var inWord = func() (t [256]bool) {
 	for b := range 256 {
@@ -145,8 +149,11 @@ func parts(w string, key bool, yield func(string, bool) bool) bool {
 		return true
 	}
 	start := 0
+	if len(w) <= 16 {
+		return true
+	}
 	for i := 0; i <= len(w); i++ {
-		if i < len(w) && !has("-./@|=~+", w[i]) {
+		if i < len(w) && !partsWord[w[i]] {
 			continue
 		}
 		if part := w[start:i]; len(part) >= 16 && len(part) < len(w) && couldBeID(part) {
@@ -158,6 +165,8 @@ func parts(w string, key bool, yield func(string, bool) bool) bool {
 	}
 	return true
 }
+
+var partsWord = setOf("-./@|=~+")
 
 func isUUID(w string) bool {
 	if len(w) != 36 {

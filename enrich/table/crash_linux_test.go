@@ -359,7 +359,7 @@ func TestASecondSidecarIsRefused(t *testing.T) {
 
 func TestAForeignFileIsSetAside(t *testing.T) {
 	for name, content := range map[string]string{
-		"foreign": "something else", "cut short": magic, "of another size": strings.Repeat("x", 2*minSize),
+		"foreign": "something else", "cut short": fileKind.Magic, "of another size": strings.Repeat("x", 2*minSize),
 	} {
 		path := filepath.Join(t.TempDir(), "table")
 		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {

@@ -10,14 +10,13 @@ package table
 import (
 	"fmt"
 	"hash/maphash"
-	"runtime"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/openreplay/log-sidecar/enrich"
+	"github.com/openreplay/log-sidecar/internal/mapped"
 )
 
 // DefaultSize is room for some 24,000 exchanges that belong to a session, or 48,000 short ones that do not.
@@ -62,7 +61,8 @@ type Table struct {
 
 	mu     sync.Mutex
 	closed bool
-	backing
+	memory *mapped.Memory
+	slots  // what memory holds
 	index
 	places   []place
 	free     uint32 // the first of the slots that were used and are free
@@ -105,21 +105,32 @@ func newTable(now func() time.Time) *Table {
 }
 
 func (t *Table) open(path string, slots int) (err error) {
-	used := false
-	if t.backing, used, err = openBacking(path, slots*slotSize); err != nil {
+	used, err := t.back(path, slots)
+	if err != nil {
 		return err
 	}
-	t.SetAside = t.backing.setAside
+	t.SetAside = t.memory.SetAside
 	if err := t.prepare(slots); err != nil {
-		t.backing.close()
+		t.memory.Close()
 		return err
 	}
 	t.youngest = t.now().UnixNano() // nobody knows what was before
 	if used {
 		t.locked(t.recover)
-		t.backing.rest()
+		t.memory.Rest()
 	}
 	return nil
+}
+
+// fileKind is what the table's files are.
+var fileKind = mapped.Kind{Magic: "ORSTABL1", What: "the table", Path: "--table", Size: "--table-size"}
+
+// back puts memory behind the slots. used says that it holds exchanges of an earlier life.
+func (t *Table) back(path string, slots int) (used bool, err error) {
+	if t.memory, used, err = mapped.Open(fileKind, path, slots*slotSize); err == nil {
+		t.slots = t.memory.Bytes
+	}
+	return used, err
 }
 
 // prepare makes the table empty.
@@ -165,34 +176,17 @@ func (t *Table) Close() error {
 	t.closed = true
 	release(t.places)
 	t.index.release()
-	return t.backing.close()
+	return t.memory.Close()
 }
 
 // locked runs f alone. The kernel answers with a fault where the file was cut short by somebody or its disk fails; that
 // costs the table its content, but never the request.
 func (t *Table) locked(f func()) {
 	t.mu.Lock()
-	defer t.unlock(debug.SetPanicOnFault(true))
-	if !t.closed {
-		f()
-	}
-}
-
-func (t *Table) unlock(panicOnFault bool) {
 	defer t.mu.Unlock()
-	debug.SetPanicOnFault(panicOnFault)
-	reason := recover()
-	if reason == nil {
-		return
+	if !t.closed && !t.memory.Guard(f) {
+		t.startOver()
 	}
-	fault, ok := reason.(interface {
-		runtime.Error
-		Addr() uintptr
-	})
-	if !ok || !t.backing.contains(fault.Addr()) {
-		panic(reason)
-	}
-	t.startOver()
 }
 
 // startOver goes on in memory that no file stands behind.
@@ -201,9 +195,9 @@ func (t *Table) startOver() {
 	slots := len(t.places)
 	release(t.places)
 	t.index.release()
-	t.backing.close()
-	var err error
-	if t.backing, _, err = openBacking("", slots*slotSize); err == nil {
+	t.memory.Close()
+	_, err := t.back("", slots)
+	if err == nil {
 		err = t.prepare(slots)
 	}
 	t.closed = err != nil

@@ -22,7 +22,7 @@ const (
 // It costs nothing while the directory does not change.
 func (t *Tailer) unseen(v *view, now time.Time) {
 	for _, f := range slices.Clone(t.files) {
-		if i, ok := v.stat(filepath.Dir(f.Path)); ok && f.away.IsZero() && !f.gone && t.config.stamp(i) >= t.known-slack.Nanoseconds() {
+		if i, ok := v.stat(filepath.Dir(f.Path)); ok && f.away.IsZero() && !f.gone && !f.spooled && t.config.stamp(i) >= t.known-slack.Nanoseconds() {
 			t.displaced(v, f, now, t.known)
 		}
 	}
@@ -38,10 +38,10 @@ func (t *Tailer) displaced(v *view, f *File, now time.Time, since int64) {
 		src, err := os.Open(e.path)
 		if err != nil {
 			t.say(e.path, err)
-			continue
+			src = nil
 		}
 		g := t.begin(f.Path, e, src, 0)
-		g.away, g.unsure = now, e.size == 0 || t.original(src, e.size) != nil
+		g.away, g.unsure = now, e.size == 0 || src == nil || t.original(src, e.size) != nil
 		t.order(g)
 	}
 }
@@ -175,7 +175,12 @@ func (f *File) mayBeAt(e entry) bool {
 func (t *Tailer) isRathers(f *File, content io.ReaderAt, size int64) bool {
 	known := f.knows(content, size)
 	return slices.ContainsFunc(t.files, func(g *File) bool {
-		if g == f || g.gone || g.unsure || !g.resembles(content, size) {
+		switch {
+		case g == f || g.gone || g.unsure:
+			return false
+		case g.src != nil && !g.isIntact() && known < size && g.startsLike(content, size): // of what g's file holds now
+			return true
+		case !g.resembles(content, size):
 			return false
 		}
 		return g.src != nil && g.isIntact() || g.knows(content, size) > known
@@ -267,6 +272,9 @@ func (t *Tailer) doubt(f *File, now time.Time) bool {
 	if f.unsure = size == 0 || original != nil; !f.unsure {
 		return false
 	}
+	if original != nil {
+		original.remember(size)
+	}
 	if f.due = now.Add(poll); size != f.half {
 		f.half, f.since = size, now
 	}
@@ -286,6 +294,15 @@ func (t *Tailer) doubt(f *File, now time.Time) bool {
 		}
 	}
 	return f.unsure
+}
+
+// remember takes note of where a copy of f ends, while f still has all of it: the next life tells the copy by that.
+func (f *File) remember(size int64) {
+	if _, known := f.marks.at(size); known || f.src == nil || size == 0 || size > f.length() || !f.isIntact() {
+		return
+	}
+	f.marks = f.marks.take(f.src, size)
+	f.t.touch()
 }
 
 // pass goes to an offset without reading what is before it.

@@ -35,6 +35,7 @@ type key struct {
 type info struct {
 	key
 	size     int64
+	used     int64 // its room on the disk
 	modified int64 // nanoseconds since 1970
 	links    uint64
 	regular  bool
@@ -48,7 +49,7 @@ type info struct {
 type File struct {
 	ID     string // made when the file was first seen, of what the file system knows of it
 	Path   string // as the glob matched it; a rotated file keeps the path that it was written under. "-" is standard input
-	Stream bool   // a pipe or standard input: what was handed out cannot be read again, here or after a restart
+	Stream bool   // a pipe or standard input that nothing is kept of: what was handed out cannot be read again
 
 	t *Tailer
 
@@ -79,13 +80,17 @@ type File struct {
 	newborn   bool      // the checkpoint does not know it
 	ahead     int64     // where the block ends that is being handled
 	dropped   bool      // it is not ours any more
+	used      int64     // its room on the disk
+	hole      int64     // where the hole ends that is to be made in it, once the checkpoint knows
+	offered   int64     // hole, as the checkpoint has it that is being written
+	kept      int64     // hole, as the checkpoint on disk has it
+	spooled   bool      // what a stream gave
 	verified  int64     // when it was last read as the file that we know, by the clock that stamps files
 	real      string    // where the name leads, if it is a symbolic link
 	encoding  Encoding
 	recent    []byte // what was read last, while the file is written to
 	recentEnd int64  // where that ends in the file
 	again     []span // records to be handed out again
-	lost      int64  // bytes lost that no block has told of
 	limit     int64  // when stopping: where it ended
 
 	mu      sync.Mutex // guards what follows
@@ -110,8 +115,6 @@ type Block struct {
 	Partial bool
 	// Cut says of a Partial line that it was too long: its rest will not be handed out.
 	Cut bool
-	// Lost counts bytes of the file that are known to have been written, before this block, and cannot be read any more.
-	Lost int64
 	// Last says that nothing more is expected of this file. Data may be empty.
 	Last bool
 
@@ -228,11 +231,11 @@ var errChanged = errors.New("the file was truncated or rewritten")
 func (t *Tailer) open(f *File, now time.Time) bool {
 	src, err := os.Open(f.name)
 	if err != nil {
-		t.say(f.Path, err)
+		t.say(f.name, err)
 		f.due = now.Add(time.Second)
 		return false
 	}
-	t.over(f.Path)
+	t.over(f.name)
 	i, err := fstat(src)
 	if err != nil || i.key != f.key { // it was renamed after the last look; the next one finds it
 		src.Close()
@@ -246,7 +249,7 @@ func (t *Tailer) open(f *File, now time.Time) bool {
 		f.shrunk = true
 		return true
 	}
-	f.marks = f.marks.take(src, f.read)
+	f.markStart(src)
 	return true
 }
 
@@ -329,7 +332,7 @@ func (t *Tailer) cut(f *File, p []byte, overlap int, now time.Time, final bool) 
 		f.came, f.since, f.half, f.due = now, now, int64(len(rest)-len(b.Data)), now.Add(halfLine)
 	}
 	start += len(b.Data)
-	b.next, b.Lost = f.read+int64(start-overlap), f.lost
+	b.next = f.read + int64(start-overlap)
 	b.sum = sum(p[max(0, start-window):start])
 	if len(f.marks) == 0 && overlap == 0 && start > window {
 		f.marks = f.marks.add(window, sum(p[:window]))
@@ -442,6 +445,9 @@ func (t *Tailer) ending(f *File, b *Block, rest []byte, now time.Time, final boo
 
 // expires is when f, which is away, counts as complete.
 func (t *Tailer) expires(f *File) time.Time {
+	if f.spooled { // nobody writes to it but us
+		return f.away
+	}
 	since := f.away
 	if f.came.After(since) {
 		since = f.came
@@ -466,7 +472,7 @@ func (t *Tailer) farewell(f *File, now time.Time) *Block {
 	if f.ended {
 		return nil
 	}
-	return &Block{File: f, Offset: f.read, Arrived: now, Last: true, Lost: f.lost, next: f.read}
+	return &Block{File: f, Offset: f.read, Arrived: now, Last: true, next: f.read}
 }
 
 // handled goes on behind a block.
@@ -479,7 +485,6 @@ func (f *File) handled(b *Block) {
 		f.dirty = true
 		return
 	}
-	f.lost -= b.Lost
 	f.move(b)
 	if b.Last {
 		f.ended, f.asleep = true, true

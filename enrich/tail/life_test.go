@@ -13,14 +13,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 	"go.uber.org/zap/zaptest"
 )
 
-// TestMain plays the same thousand programs each time, so that no change is held up by another one's rare fault. make torture
-// plays others: -rapid.seed takes any number.
 func TestMain(m *testing.M) {
-	for name, value := range map[string]string{"rapid.checks": "1000", "rapid.seed": "1", "rapid.nofailfile": "true"} {
+	for name, value := range map[string]string{"rapid.checks": programs, "rapid.nofailfile": "true"} {
 		if f := flag.Lookup(name); f.Value.String() == f.DefValue {
 			f.Value.Set(value)
 		}
@@ -73,6 +72,7 @@ type life struct {
 	hold    []string
 	holds   map[string]*Hold
 	got     []string
+	known   float64 // lost bytes that were shown
 }
 
 func newLife(t testing.TB) *life {
@@ -272,7 +272,7 @@ func (l *life) kill() {
 		l.tailer.Close()
 	}
 	l.tailer = nil
-	l.hold, l.holds = nil, map[string]*Hold{}
+	l.hold, l.holds, l.known = nil, map[string]*Hold{}, 0
 }
 
 func (l *life) newest(path string) *File {
@@ -323,7 +323,7 @@ func (l *life) handle(b *Block) error {
 		return nil
 	}
 	rest, offset := b.Data, b.Offset
-	for first := true; len(rest) > 0; first = false {
+	for len(rest) > 0 {
 		line, after, ended := bytes.Cut(rest, []byte("\n"))
 		entry := name + ": " + strings.Trim(strconv.Quote(string(line)), `"`)
 		if len(line) > 100 {
@@ -335,16 +335,13 @@ func (l *life) handle(b *Block) error {
 		if !ended {
 			entry += when(b.Partial, " [partial]") + when(b.Cut, " [cut]")
 		}
-		if first {
-			entry += lost(b)
-		}
 		l.got = append(l.got, strings.TrimSpace(entry))
 		l.holdLine(b.File, string(line), span{offset, offset + int64(len(rest)-len(after))})
 		offset += int64(len(rest) - len(after))
 		rest = after
 	}
 	if b.Last {
-		l.got = append(l.got, name+" [last]"+when(len(b.Data) == 0, lost(b)))
+		l.got = append(l.got, name+" [last]"+l.lost())
 	}
 	return nil
 }
@@ -356,11 +353,17 @@ func when(is bool, text string) string {
 	return ""
 }
 
-func lost(b *Block) string {
-	if b.Lost == 0 {
+// lost gives what was counted as lost since it was last asked for.
+func (l *life) lost() string {
+	var n float64
+	for _, reason := range []string{lostTruncated, lostDeleted} {
+		n += testutil.ToFloat64(l.tailer.metrics.lost.WithLabelValues(reason))
+	}
+	if n -= l.known; n == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" [lost %d]", b.Lost)
+	l.known += n
+	return fmt.Sprintf(" [lost %.0f]", n)
 }
 
 func (l *life) holdLine(f *File, line string, s span) {

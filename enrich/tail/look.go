@@ -47,6 +47,7 @@ func (t *Tailer) look(now time.Time) {
 			strangers = append(strangers, e)
 		}
 	}
+	t.lookAtSpool(here, now)
 	went := t.searchAway(v, here, now)
 	for _, f := range slices.Clone(t.files) {
 		if f.src == nil && !f.gone && (f.dirty || !f.asleep) { // while it has a name
@@ -75,6 +76,7 @@ func (t *Tailer) look(now time.Time) {
 			f.marks = f.marks.take(f.src, min(f.size, window)).take(f.src, f.size)
 		}
 	}
+	t.bound()
 	t.looked, t.known = looked, looked.UnixNano()
 	t.metrics.files.Set(float64(len(t.files)))
 }
@@ -137,7 +139,7 @@ func (f *File) seen(e entry) {
 	if e.size < f.size && f.nul <= f.read { // apps that fill a file with NULs beforehand cut them off at the end
 		f.shrunk = true
 	}
-	f.name, f.real, f.size, f.modified = e.path, e.real, e.size, e.modified
+	f.name, f.real, f.size, f.used, f.modified = e.path, e.real, e.size, e.used, e.modified
 }
 
 // searchAway finds the files that are no longer where the globs look, and gives those that were there until now.
@@ -282,12 +284,13 @@ func (t *Tailer) lose(f *File, reason string) {
 	}
 	f.again = nil
 	f.mu.Unlock()
-	f.gone, f.dirty, f.lost = true, true, f.lost+lost
+	f.gone, f.dirty = true, true
 	f.close()
 	if t.byKey[f.key] == f {
 		delete(t.byKey, f.key)
 	}
 	t.metrics.lost.WithLabelValues(reason).Add(float64(lost))
+	t.metrics.unread.WithLabelValues(reason).Inc()
 	report := t.log.Info
 	if lost > 0 || reason == lostDeleted {
 		report = t.log.Warn
@@ -302,11 +305,13 @@ func (t *Tailer) meet(e entry) {
 		return
 	}
 	src, err := os.Open(e.path)
-	if err != nil {
-		t.refused(e, err)
+	if err != nil { // it may be rotated away before we are allowed to read it
+		t.say(e.path, err)
+		g := t.begin(e.path, e, nil, t.start(e))
+		g.unsure = g.read == 0 && t.hasBase(e)
+		t.order(g)
 		return
 	}
-	t.over(e.path)
 	if !e.sure && isBinary(src) {
 		t.binary[e.key] = true
 		t.log.Info("a file is no log and is left alone", zap.String("path", e.path))
@@ -327,19 +332,8 @@ func (t *Tailer) meet(e entry) {
 	t.order(g)
 }
 
-// refused notes a file that cannot be opened, and how long it was at the first look.
-func (t *Tailer) refused(e entry, err error) {
-	t.say(e.path, err)
-	if _, ok := t.late[e.key]; !ok {
-		t.late[e.key] = t.start(e)
-	}
-}
-
 // start gives where a file is begun.
 func (t *Tailer) start(e entry) int64 {
-	if at, ok := t.late[e.key]; ok {
-		return at
-	}
 	for _, f := range t.files {
 		if f.Path == e.path {
 			return 0 // it takes that one's place
@@ -349,10 +343,10 @@ func (t *Tailer) start(e entry) int64 {
 	case Beginning:
 		return 0
 	case End:
-		return e.size
+		return t.config.Survey.start(e)
 	}
 	if t.first && t.looked.IsZero() {
-		return e.size
+		return t.config.Survey.start(e)
 	}
 	if !t.first && t.looked.Before(t.started) && e.born != 0 && e.born < t.looked.Add(-slack).UnixNano() {
 		return e.size // it was there before, and was not asked for
@@ -378,20 +372,27 @@ func (t *Tailer) identify(k key) string {
 func (t *Tailer) begin(path string, e entry, src *os.File, start int64) *File {
 	f := t.newFile(path)
 	f.ID, f.newborn = t.identify(e.key), true
-	f.key, f.name, f.real, f.size, f.modified = e.key, e.path, e.real, e.size, e.modified
+	f.key, f.name, f.real, f.size, f.used, f.modified = e.key, e.path, e.real, e.size, e.used, e.modified
 	f.read, f.decided, f.dirty, f.limit = start, start, true, e.size
-	f.swap(src)
-	f.encoding = sniff(src)
-	f.verified = t.known
-	if start > window {
-		f.marks = f.marks.take(src, window)
+	f.verified, f.known = t.known, e.size
+	if src != nil {
+		f.swap(src)
+		f.encoding = sniff(src)
+		f.markStart(src)
 	}
-	f.marks = f.marks.take(src, start)
 	t.files = append(t.files, f)
 	t.byKey[f.key] = f
 	t.log.Info("a log file is followed", zap.String("path", path), zap.String("now", e.path), zap.Int64("from", start))
 	t.touch()
 	return f
+}
+
+// markStart notes what stands before the place where f is begun.
+func (f *File) markStart(src *os.File) {
+	if f.read > window && len(f.marks) == 0 {
+		f.marks = f.marks.take(src, window)
+	}
+	f.marks = f.marks.take(src, f.read)
 }
 
 // forget drops a file.

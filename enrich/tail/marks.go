@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"cmp"
 	"io"
 	"slices"
 )
@@ -35,20 +36,24 @@ func before(at int64) (from int64, length int) {
 	return at - int64(length), length
 }
 
-// add remembers what stands before at.
+// add remembers what stands before at. What is known beyond stays known: a file that is read again from a record that waited
+// is told from others by what follows it.
 func (m marks) add(at int64, sum uint64) marks {
-	for len(m) > 0 && m[len(m)-1].At >= at {
-		m = m[:len(m)-1]
+	i, found := slices.BinarySearchFunc(m, at, func(k mark, at int64) int { return cmp.Compare(k.At, at) })
+	if found {
+		m[i].Sum = sum
+		return m
 	}
-	return append(m.thin(at), mark{at, sum})
+	return slices.Insert(m, i, mark{at, sum}).thin()
 }
 
 // thin drops marks so that their distances from the end double.
-func (m marks) thin(end int64) marks {
+func (m marks) thin() marks {
 	const enough = 12
-	if len(m) < enough {
+	if len(m) <= enough {
 		return m
 	}
+	end := m.end()
 	for i := len(m) - 2; i > 0; i-- { // the first stays, and so does the last
 		if end-m[i-1].At < 2*(end-m[i+1].At) || i == 1 {
 			return slices.Delete(m, i, i+1)
@@ -119,6 +124,11 @@ func (m marks) line(content io.ReaderAt) int64 {
 		}
 	}
 	return 0
+}
+
+// without drops the marks that look at bytes from from to to.
+func (m marks) without(from, to int64) marks {
+	return slices.DeleteFunc(slices.Clone(m), func(k mark) bool { return k.At > from && k.At-window < to })
 }
 
 // upTo gives the marks within a size.

@@ -1,6 +1,8 @@
 package tail
 
 import (
+	"errors"
+	"io"
 	"io/fs"
 	"os"
 
@@ -35,6 +37,7 @@ func statx(dir int, path string, flags int) (info, error) {
 	i := info{
 		key:      key{dev: unix.Mkdev(s.Dev_major, s.Dev_minor), ino: s.Ino},
 		size:     int64(s.Size),
+		used:     int64(s.Blocks) * 512,
 		modified: nanos(s.Mtime),
 		links:    uint64(s.Nlink),
 		regular:  s.Mode&unix.S_IFMT == unix.S_IFREG,
@@ -54,6 +57,48 @@ func nanos(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec) }
 func data(f *os.File, from int64) (at int64, ok bool) {
 	at, err := f.Seek(from, unix.SEEK_DATA)
 	return at, err == nil
+}
+
+// reserve keeps room on the disk for n bytes of f, where the file system can.
+func reserve(f *os.File, n int64) error {
+	err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, n)
+	if err == unix.EOPNOTSUPP || err == unix.ENOSYS {
+		return nil
+	}
+	return err
+}
+
+// move takes what stands in src, waiting for it, to the end of dst, within the kernel. It can do so if src is a pipe.
+func move(dst, src *os.File) (n int, err error) {
+	from, err := src.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	to := int(dst.Fd())
+	e := from.Read(func(fd uintptr) bool {
+		var k int64
+		for k, err = unix.Splice(int(fd), nil, to, nil, bigRead, unix.SPLICE_F_NONBLOCK); err == unix.EINTR; {
+			k, err = unix.Splice(int(fd), nil, to, nil, bigRead, unix.SPLICE_F_NONBLOCK)
+		}
+		n = int(max(0, k))
+		return err != unix.EAGAIN
+	})
+	switch {
+	case e != nil:
+		return 0, e
+	case err == unix.EINVAL:
+		return 0, errors.ErrUnsupported
+	case err != nil:
+		return 0, spoolError{&fs.PathError{Op: "write", Path: dst.Name(), Err: err}}
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// punchHole gives back the room of a part of f, which then reads as NULs.
+func punchHole(f *os.File, from, n int64) error {
+	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, n)
 }
 
 // again opens an open file once more, whatever its name is now.

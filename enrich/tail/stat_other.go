@@ -3,6 +3,7 @@
 package tail
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"syscall"
@@ -37,6 +38,7 @@ func fromInfo(i fs.FileInfo) info {
 	return info{
 		key:      key{dev: uint64(s.Dev), ino: uint64(s.Ino)},
 		size:     i.Size(),
+		used:     i.Size(),
 		modified: i.ModTime().UnixNano(),
 		links:    uint64(s.Nlink),
 		regular:  i.Mode().IsRegular(),
@@ -56,3 +58,12 @@ func again(f *os.File) *os.File {
 	syscall.CloseOnExec(n)
 	return os.NewFile(uintptr(n), f.Name())
 }
+
+// reserve keeps room on the disk for n bytes of f.
+func reserve(*os.File, int64) error { return nil }
+
+// move takes what stands in src to the end of dst, within the kernel.
+func move(_, _ *os.File) (int, error) { return 0, errors.ErrUnsupported }
+
+// punchHole gives back the room of a part of f, which then reads as NULs.
+func punchHole(*os.File, int64, int64) error { return errors.ErrUnsupported }

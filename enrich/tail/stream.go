@@ -79,6 +79,7 @@ func (s *streams) drain(handle func(*Block) error) error {
 
 // open begins to read the streams that the last look found. Only watch calls it.
 func (s *streams) open(ctx context.Context) {
+	s.t.sweepSpool()
 	s.t.mu.Lock()
 	pipes := append([]entry(nil), s.t.pipes...)
 	s.t.mu.Unlock()
@@ -136,9 +137,10 @@ func (s *streams) read(ctx context.Context, path string, src *os.File) {
 	s.t.log.Info("a stream is followed", zap.String("path", path))
 	f := s.t.newFile(path)
 	f.Stream = true
-	r := &reader{s: s, f: f, src: src, done: make(chan struct{})}
+	r := &reader{s: s, f: f, src: src, spool: s.t.openSpool(path), done: make(chan struct{})}
 	s.readers.Go(func() {
 		defer src.Close()
+		defer r.spool.close()
 		stop := context.AfterFunc(ctx, func() { src.SetReadDeadline(time.Now().Add(lastDrop)) })
 		defer stop()
 		if err := r.run(ctx); err != nil && !errors.Is(err, io.EOF) {
@@ -152,6 +154,7 @@ type reader struct {
 	s        *streams
 	f        *File
 	src      *os.File
+	spool    *spool // nil: none
 	buf      []byte // what was read and not handed out
 	offset   int64  // of buf in the stream
 	since    time.Time
@@ -170,10 +173,9 @@ func (r *reader) run(ctx context.Context) error {
 				r.src.SetReadDeadline(time.Now().Add(lastDrop))
 			}
 		}
-		n, err := r.src.Read(r.space())
-		r.buf = r.buf[:len(r.buf)+n]
-		if e := r.give(); e != nil {
-			return e
+		err := r.next(ctx)
+		if err == errQuit {
+			return err
 		}
 		switch {
 		case err == nil:
@@ -188,6 +190,43 @@ func (r *reader) run(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// next takes what stands in the stream, to the spool or else to whoever handles it.
+func (r *reader) next(ctx context.Context) error {
+	spooling := r.spool != nil && len(r.buf) == 0 && !r.skipping // between two lines
+	if spooling {
+		r.spool.await(ctx)
+		_, err := r.spool.take(r.src)
+		if !errors.Is(err, errors.ErrUnsupported) && !r.s.spoolFails(r.spool, err) {
+			return err
+		}
+		spooling = errors.Is(err, errors.ErrUnsupported)
+	}
+	n, err := r.src.Read(r.space())
+	r.buf = r.buf[:len(r.buf)+n]
+	if spooling && n > 0 {
+		kept, failed := r.spool.put(r.buf)
+		r.drop(kept)
+		r.s.spoolFails(r.spool, failed)
+	}
+	if e := r.give(); e != nil {
+		return e
+	}
+	return err
+}
+
+// spoolFails says whether it was the spool that failed, and to the operator too.
+func (s *streams) spoolFails(p *spool, err error) bool {
+	s.t.mu.Lock()
+	defer s.t.mu.Unlock()
+	var failed spoolError
+	if errors.As(err, &failed) {
+		s.t.say(p.base, fmt.Errorf("what the stream gives is not kept, and a crash takes it along: %w", failed.error))
+		return true
+	}
+	s.t.over(p.base)
+	return false
 }
 
 // deadline is when a line without an end is given out; never while there is none.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ type running struct {
 	stop   context.CancelFunc
 	done   chan error
 	blocks chan Block // with Data of their own
+	once   sync.Once
 }
 
 func run(t *testing.T, c Config) *running {
@@ -40,16 +42,34 @@ func run(t *testing.T, c Config) *running {
 		})
 		close(r.blocks)
 	}()
-	t.Cleanup(func() {
-		cancel()
+	t.Cleanup(r.end)
+	return r
+}
+
+// end stops the tailer, and drops what it still gives.
+func (r *running) end() {
+	r.once.Do(func() {
+		r.stop()
 		for range r.blocks {
 		}
 		if err := <-r.done; err != nil {
-			t.Error(err)
+			r.t.Error(err)
 		}
-		tailer.Close()
+		r.tailer.Close()
 	})
-	return r
+}
+
+// expectFile is expect of what is read from files.
+func (r *running) expectFile(want string) {
+	r.t.Helper()
+	var got strings.Builder
+	for got.Len() < len(want) {
+		b := <-r.blocks
+		got.Write(b.Data)
+	}
+	if got.String() != want {
+		r.t.Errorf("got %.60q, want %.60q", got.String(), want)
+	}
 }
 
 // expect waits for exactly these bytes, in however many blocks.
@@ -190,4 +210,103 @@ func TestPanic(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "for the test") {
 		t.Errorf("Run ended with %v", err)
 	}
+}
+
+// What was taken out of a pipe and is not decided comes again in the next life, and the half of a line with its rest.
+func TestSpool(t *testing.T) {
+	for _, by := range []string{"splice", "hand"} {
+		t.Run(by, func(t *testing.T) {
+			dir := t.TempDir()
+			c := Config{Globs: []string{Standard}, Checkpoint: filepath.Join(dir, "checkpoint"), Spool: filepath.Join(dir, "streams")}
+			in, app := pipe(t, by)
+			c.stdin = in
+			r := run(t, c)
+			io.WriteString(app, "one\ntwo\nthr")
+			var held *Hold
+			for got := ""; got != "one\ntwo\n"; {
+				b := <-r.blocks
+				if i := bytes.Index(b.Data, []byte("two")); i >= 0 {
+					held = b.File.Hold(b.Offset+int64(i), b.Offset+int64(i)+4)
+				}
+				if got += string(b.Data); b.File.Stream || b.File.Path != Standard {
+					t.Fatalf("a block of %+v", b.File)
+				}
+			}
+			if err := r.tailer.Checkpoint(); err != nil || held == nil {
+				t.Fatal(err, held)
+			}
+			r.end() // of the process, as it were: the half of the line is given out, and nothing is decided of it
+			in, app = pipe(t, by)
+			c.stdin = in
+			r = run(t, c)
+			io.WriteString(app, "ee\nfour\n")
+			r.expectFile("two\nthree\nfour\n")
+		})
+	}
+}
+
+// await asks until it is so; the test's own time limit ends it.
+func await(t *testing.T, so func() bool) {
+	t.Helper()
+	for ticker := time.NewTicker(10 * time.Millisecond); !so(); <-ticker.C {
+	}
+}
+
+// pipe is standard input: a pipe, or something else of which the kernel moves nothing to a file.
+func pipe(t *testing.T, by string) (in, app *os.File) {
+	if by == "splice" {
+		in, app, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { app.Close() })
+		return in, app
+	}
+	ends, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	syscall.SetNonblock(ends[0], true)
+	in, app = os.NewFile(uintptr(ends[0]), "in"), os.NewFile(uintptr(ends[1]), "app")
+	t.Cleanup(func() { app.Close() })
+	return in, app
+}
+
+// What is decided of a stream takes no room for long.
+func TestSpoolIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	in, app := pipe(t, "splice")
+	r := run(t, Config{Globs: []string{Standard}, Checkpoint: filepath.Join(dir, "checkpoint"), Spool: filepath.Join(dir, "streams"), stdin: in})
+	const lines = 300_000
+	line := strings.Repeat("x", 99) + "\n"
+	go func() {
+		for range lines / 1000 {
+			io.WriteString(app, strings.Repeat(line, 1000))
+		}
+	}()
+	for n := 0; n < lines*len(line); {
+		b := <-r.blocks
+		if len(b.Data)%len(line) != 0 {
+			t.Fatalf("a block of %d bytes", len(b.Data))
+		}
+		n += len(b.Data)
+	}
+	go io.WriteString(app, "the end\n")
+	r.expectFile("the end\n")
+	go func() {
+		for range r.blocks { // that the files are complete is said in blocks too
+		}
+	}()
+	await(t, func() bool { return len(spooled(filepath.Join(dir, "streams"))) == 1 })
+}
+
+// Where the spool cannot be written, the stream is read all the same.
+func TestSpoolFails(t *testing.T) {
+	dir := t.TempDir()
+	in, app := pipe(t, "splice")
+	r := run(t, Config{Globs: []string{Standard}, Spool: filepath.Join(dir, "no directory", "\x00"), stdin: in})
+	io.WriteString(app, "one\ntw")
+	r.expect("one\n")
+	io.WriteString(app, "o\n")
+	r.expect("two\n")
 }

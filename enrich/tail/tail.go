@@ -62,8 +62,17 @@ type Config struct {
 	Globs []string
 	// From says where a file is begun that no checkpoint knows.
 	From From
+	// Survey says where the files were begun when it began to matter, if no checkpoint does. nil: where they end when the
+	// tailer looks first.
+	Survey *Survey
 	// Checkpoint is the path of the checkpoint; "" keeps none.
 	Checkpoint string
+	// Spool is a directory in which what streams give is kept until it is decided; "" keeps nothing: what was handed out
+	// of a stream is then gone with a crash.
+	Spool string
+	// Bound is how much room the logs of a directory may take before that is said; 0: any. With Free, room is given back.
+	Bound      int64
+	Free       bool
 	Log        *zap.Logger           // nil: silent
 	Registerer prometheus.Registerer // nil: the counts are kept to ourselves
 
@@ -85,7 +94,6 @@ type Tailer struct {
 	mu       sync.Mutex // guards what follows, and what File says that it guards
 	files    []*File    // oldest first
 	byKey    map[key]*File
-	late     map[key]int64       // files that we were not allowed to read at the first look: how long they were
 	binary   map[key]bool        // files that are no logs
 	pipes    []entry             // the pipes of the last look
 	said     map[string]string   // problems that are not over, so that each is said once
@@ -132,7 +140,6 @@ func New(c Config) (*Tailer, error) {
 		metrics:  newMetrics(c.Registerer),
 		started:  c.wall(),
 		byKey:    map[key]*File{},
-		late:     map[key]int64{},
 		listings: map[string]*listing{},
 		binary:   map[key]bool{},
 		said:     map[string]string{},

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap/zaptest"
 )
 
@@ -57,4 +58,33 @@ func TestRun(t *testing.T) {
 			must(<-done)
 		})
 	}
+}
+
+// A file that nobody rotates loses the room of what is decided, and of that alone; what comes later is read as before, in the
+// next life too.
+func TestFree(t *testing.T) {
+	l := newLife(t)
+	l.config.Bound, l.config.Free = 2<<20, true
+	l.play(t, "start from=beginning\nhold waits\nfill app.log 3000000 x\nbytes app.log \"\\n\"")
+	if err := l.append(l.path("app.log"), strings.Repeat("a line of the log\n", 200_000)+"this one waits\n"+strings.Repeat("more\n", 300_000)); err != nil {
+		t.Fatal(err)
+	}
+	l.tailer.look(l.clock)
+	if err := l.readAll(); err != nil {
+		t.Fatal(err)
+	}
+	l.got = nil
+	l.play(t, "look")
+	if i, err := stat(l.path("app.log")); err != nil || i.used < i.size {
+		t.Errorf("of %d bytes %d are left, and the checkpoint does not know: %v", i.size, i.used, err)
+	}
+	l.play(t, "save\nlook\nsave")
+	i, err := stat(l.path("app.log"))
+	if whole := int64(len("this one waits\n") + 5*300_000); err != nil || i.used > 2<<20 || i.used < whole || i.size < 8_000_000 {
+		t.Errorf("the file of %d bytes takes %d: %v", i.size, i.used, err)
+	}
+	if got := testutil.ToFloat64(l.tailer.metrics.freed); got < 6_000_000 {
+		t.Errorf("%v bytes were counted", got)
+	}
+	l.play(t, "write app.log later\nread\n    app.log: later\nclose waits\nsave\nkill\nwrite app.log last\nstart\nread\n    app.log: this one waits [record]\n    app.log: last")
 }

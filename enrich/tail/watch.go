@@ -20,6 +20,9 @@ const (
 	poll = time.Second
 	// pollBusy is the same without inotify, while something is being written.
 	pollBusy = 100 * time.Millisecond
+	// backlog is how many events are taken at once. Where files are written faster than that, the directories are looked at
+	// every second all the same.
+	backlog = 1024
 )
 
 // A watcher hears of changes in directories, or polls where it cannot.
@@ -37,9 +40,10 @@ func (t *Tailer) watch(ctx context.Context, s *streams) {
 	timer := time.NewTimer(poll)
 	defer timer.Stop()
 	moved := true
-	var last time.Time
+	var last, looked time.Time
 	for {
-		if w.rest() || moved {
+		if w.rest() || moved || time.Since(looked) >= poll {
+			looked = time.Now()
 			w.look()
 			s.open(ctx)
 		}
@@ -97,7 +101,7 @@ func (t *Tailer) newWatcher() *watcher {
 	if t.config.noNotify {
 		return w
 	}
-	n, err := fsnotify.NewWatcher()
+	n, err := fsnotify.NewBufferedWatcher(backlog)
 	if err != nil {
 		w.failed(err)
 		return w

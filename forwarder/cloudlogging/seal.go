@@ -78,6 +78,9 @@ func appendPayload(b []byte, e *forwarder.Entry) (_ []byte, err error) {
 		b = numberField(b, "offset", float64(e.Source.Offset))
 		return numberField(b, "length", float64(e.Source.Length))
 	})
+	if e.Repeats > 0 {
+		b = numberField(b, "repeats", float64(e.Repeats))
+	}
 	if e.Request != nil {
 		b = structField(b, "context", func(b []byte) []byte { return structField(b, "httpRequest", requestFields(e.Request)) })
 	}

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/genproto/googleapis/api/monitoredres"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
@@ -26,15 +28,17 @@ type Config struct {
 	LogName   string // the plain ID, without projects/P/logs/
 	Endpoint  string // host:port; "": Google's
 	Plaintext bool   // no TLS, no credentials: for the stand-in
-	Resource  *monitoredres.MonitoredResource
+	Pod       *Pod   // nil: not in Kubernetes
 }
 
 // A Sink writes to one log. It connects when it is first used, and again after a fault of its credentials, so that
 // credentials which are renewed or mounted later are found.
 type Sink struct {
-	config  Config
-	client  *logging.Client
-	project string
+	config   Config
+	client   *logging.Client
+	project  string
+	account  string // whose credentials are used, where they say so
+	resource *monitoredres.MonitoredResource
 }
 
 // New gives a sink; nothing is connected yet.
@@ -61,6 +65,7 @@ func (s *Sink) Connect(ctx context.Context) error {
 	}
 	client.CallOptions.WriteLogEntries = nil // the forwarder tries again itself; the default hides the cause of a failure
 	s.client, s.project = client, project
+	s.resource = s.config.Pod.resource(ctx, project)
 	return nil
 }
 
@@ -70,7 +75,7 @@ func (s *Sink) options(ctx context.Context) (options []option.ClientOption, proj
 		option.WithTelemetryDisabled(),
 		option.WithGRPCDialOption(grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second})),
 		option.WithGRPCDialOption(grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: .2, MaxDelay: 5 * time.Second},
+			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: .2, MaxDelay: time.Second},
 			MinConnectTimeout: 5 * time.Second,
 		})),
 	}
@@ -85,10 +90,11 @@ func (s *Sink) options(ctx context.Context) (options []option.ClientOption, proj
 		}
 		return options, s.config.Project, nil
 	}
-	creds, err := credentials.DetectDefault(&credentials.DetectOptions{Scopes: logging.DefaultAuthScopes()})
+	creds, err := credentials.DetectDefault(&credentials.DetectOptions{Scopes: logging.DefaultAuthScopes(), UseSelfSignedJWT: true})
 	if err != nil {
 		return nil, "", fmt.Errorf("find Google credentials (Workload Identity, GOOGLE_APPLICATION_CREDENTIALS, or --sink stdout): %w", err)
 	}
+	s.account = accountIn(creds.JSON())
 	project = s.config.Project
 	if project == "" {
 		if project, err = creds.ProjectID(ctx); err != nil || project == "" {
@@ -118,21 +124,52 @@ func (s *Sink) Send(ctx context.Context, batch [][]byte) forwarder.Outcome {
 		entries[i] = unread(sealed)
 	}
 	out := s.send(ctx, entries)
-	if out.Code == "Unauthenticated" {
-		s.Close()
+	switch out.Code {
+	case codes.Unauthenticated.String(), codes.DeadlineExceeded.String():
+		s.Close() // the credentials may have been renewed; the connection may have died in silence
 	}
 	return out
 }
 
-// Check asks the server, without writing, whether it would take an entry.
-func (s *Sink) Check(ctx context.Context) error {
+// readyTimeout bounds how long Ready waits for a connection that is being made.
+const readyTimeout = 5 * time.Second
+
+// Ready says whether there is a connection, and makes one where there is none. It keeps gRPC from waiting by a clock of its
+// own: whoever asks again has waited.
+func (s *Sink) Ready(ctx context.Context) forwarder.Outcome {
 	if err := s.Connect(ctx); err != nil {
-		return err
+		return forwarder.Outcome{Err: err, Code: "not_connected", Slow: true}
 	}
-	request := s.request([]*loggingpb.LogEntry{{Payload: &loggingpb.LogEntry_TextPayload{TextPayload: "sidecar check"}}})
-	request.DryRun = true
-	_, err := s.client.WriteLogEntries(ctx, request)
-	return err
+	waiting, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	conn := s.client.Connection() //nolint:staticcheck // there is one connection in the pool
+	conn.ResetConnectBackoff()
+	began := false
+	for {
+		state := conn.GetState()
+		switch {
+		case state == connectivity.Ready:
+			return forwarder.Outcome{}
+		case state == connectivity.TransientFailure && began:
+			return s.unreachable(ctx)
+		case state == connectivity.Idle:
+			conn.Connect()
+		}
+		began = began || state == connectivity.Connecting || state == connectivity.Idle
+		if !conn.WaitForStateChange(waiting, state) {
+			return s.unreachable(ctx)
+		}
+	}
+}
+
+// unreachable gives the reason why there is no connection: a call fails with it.
+func (s *Sink) unreachable(ctx context.Context) forwarder.Outcome {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := s.Check(ctx); err != nil {
+		return retry(err)
+	}
+	return forwarder.Outcome{}
 }
 
 // unread gives sealed bytes as a message without taking them apart: they stand in it as fields that it does not know,
@@ -146,27 +183,8 @@ func unread(sealed []byte) *loggingpb.LogEntry {
 func (s *Sink) request(entries []*loggingpb.LogEntry) *loggingpb.WriteLogEntriesRequest {
 	return &loggingpb.WriteLogEntriesRequest{
 		LogName:        "projects/" + s.project + "/logs/" + s.config.LogName,
-		Resource:       s.resource(),
+		Resource:       s.resource,
 		Entries:        entries,
 		PartialSuccess: true,
 	}
-}
-
-func (s *Sink) resource() *monitoredres.MonitoredResource {
-	if s.config.Resource != nil {
-		return s.config.Resource
-	}
-	return &monitoredres.MonitoredResource{Type: "generic_node", Labels: map[string]string{"project_id": s.project}}
-}
-
-// Container names the app's container as the resource of its entries; nil where the pod is not known. The Google client's
-// own detection would name the sidecar's container.
-func Container(project, location, cluster, namespace, pod, container string) *monitoredres.MonitoredResource {
-	if pod == "" {
-		return nil
-	}
-	return &monitoredres.MonitoredResource{Type: "k8s_container", Labels: map[string]string{
-		"project_id": project, "location": location, "cluster_name": cluster,
-		"namespace_name": namespace, "pod_name": pod, "container_name": container,
-	}}
 }

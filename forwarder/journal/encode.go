@@ -19,6 +19,9 @@ func appendBatch(b []byte, batch *Batch) []byte {
 		b = appendKey(b, batch.Entries[i].Key)
 		b = appendString(b, batch.Entries[i].Data)
 	}
+	for _, k := range batch.Folded {
+		b = appendKey(b, k)
+	}
 	return b
 }
 
@@ -30,6 +33,9 @@ func decodeBatch(payload []byte) (Batch, bool) {
 			Key:  Key{File: string(r.bytes()), Offset: int64(r.uvarint())},
 			Data: r.bytes(),
 		})
+	}
+	for len(r.b) > 0 && !r.bad {
+		batch.Folded = append(batch.Folded, Key{File: string(r.bytes()), Offset: int64(r.uvarint())})
 	}
 	return batch, !r.bad
 }

@@ -42,6 +42,7 @@ type Batch struct {
 	Time    int64  // of sealing, Unix nanoseconds
 	Sink    string // whose bytes these are
 	Entries []Sealed
+	Folded  []Key // bytes that are told of in another one's entry
 }
 
 // A Journal is one file, for one writer: but for Sealed, its methods are called by one goroutine.
@@ -175,6 +176,9 @@ func (j *Journal) note(b *Batch) {
 	defer j.mu.Unlock()
 	for i := range b.Entries {
 		j.sealed[b.Entries[i].Key] = struct{}{}
+	}
+	for _, k := range b.Folded {
+		j.sealed[k] = struct{}{}
 	}
 }
 
