@@ -4,7 +4,6 @@
 package kube
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -149,13 +148,6 @@ func dryRun(c *cluster.Cluster, namespace string, pod []byte) (podView, error) {
 
 const plainPod = `{"apiVersion":"v1","kind":"Pod","metadata":{"generateName":"load-","labels":{"openreplay-sidecar/inject":"true"}},
 "spec":{"containers":[{"name":"app","image":"app:1","ports":[{"name":"http","containerPort":8080}]}]}}`
-
-func mustJSON(t testing.TB, text string, into any) {
-	t.Helper()
-	if err := json.Unmarshal([]byte(text), into); err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
-}
 
 func eventually(t testing.TB, what string, try func() error) {
 	t.Helper()
