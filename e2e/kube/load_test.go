@@ -81,7 +81,7 @@ func TestRollUnderLoad(t *testing.T) {
 		defer close(done)
 		for range 2 {
 			c.TryRun(cluster.Tool(t, "kubectl"), "rollout", "restart", "-n", system, "deployment/or-openreplay-sidecar-injector")
-			c.TryRun(cluster.Tool(t, "kubectl"), "rollout", "status", "-n", system, "deployment/or-openreplay-sidecar-injector", "--timeout=60s")
+			c.TryRun(cluster.Tool(t, "kubectl"), "rollout", "status", "-n", system, "deployment/or-openreplay-sidecar-injector", "--timeout=180s")
 		}
 	}()
 	made, bad := load(c, "apps", 20, done)

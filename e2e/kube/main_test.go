@@ -56,9 +56,9 @@ func install(t *testing.T, c *cluster.Cluster, helm string, set ...string) strin
 }
 
 func helmArgs(verb string, set []string) []string {
-	args := []string{verb, "or", chart, "-n", system, "--create-namespace", "--wait", "--timeout", "60s"}
+	args := []string{verb, "or", chart, "-n", system, "--create-namespace", "--wait", "--timeout", "180s"}
 	if verb == "upgrade" {
-		args = []string{verb, "or", chart, "-n", system, "--wait", "--timeout", "90s"}
+		args = []string{verb, "or", chart, "-n", system, "--wait", "--timeout", "180s"}
 	}
 	for _, s := range set {
 		args = append(args, "--set", s)
@@ -127,7 +127,7 @@ func pods(t testing.TB, c *cluster.Cluster, namespace, selector string) []podVie
 
 func rolledOut(t *testing.T, c *cluster.Cluster, namespace, name string) {
 	t.Helper()
-	c.Kubectl(t, "rollout", "status", "-n", namespace, "deployment/"+name, "--timeout=60s")
+	c.Kubectl(t, "rollout", "status", "-n", namespace, "deployment/"+name, "--timeout=180s")
 }
 
 func metrics(t testing.TB, c *cluster.Cluster, ip string) string {
@@ -151,7 +151,7 @@ const plainPod = `{"apiVersion":"v1","kind":"Pod","metadata":{"generateName":"lo
 
 func eventually(t testing.TB, what string, try func() error) {
 	t.Helper()
-	cluster.Eventually(t, 60*time.Second, what, try)
+	cluster.Eventually(t, 180*time.Second, what, try)
 }
 
 func contains(text string, parts ...string) error {
