@@ -29,7 +29,7 @@ bin/golangci-lint: tools/go.mod
 	$(GO) build -modfile=tools/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 # With real apps and real clients.
-E2E := tomcat noharm clients localonly browser clientaddress torture
+E2E := tomcat noharm clients localonly browser clientaddress torture sessions
 e2e: build
 	e2e/setup
 	$(GO) test -tags e2e -count=1 -p 1 -timeout 20m $(E2E:%=./e2e/%)
