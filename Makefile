@@ -37,7 +37,7 @@ kube:
 	$(GO) test -tags e2e -count=1 -timeout 20m ./e2e/kube
 
 # With real apps and real clients.
-E2E := tomcat noharm clients localonly browser clientaddress torture
+E2E := tomcat noharm clients localonly browser clientaddress torture sessions
 e2e: build
 	e2e/setup
 	$(GO) test -tags e2e -count=1 -p 1 -timeout 20m $(E2E:%=./e2e/%)
