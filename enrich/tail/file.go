@@ -255,6 +255,11 @@ func (t *Tailer) open(f *File, now time.Time) bool {
 
 // fill reads what follows, behind the few bytes before it, which tell whether the file is still the one that we know.
 func (t *Tailer) fill(f *File, final bool) (p []byte, overlap int, err error) {
+	size := f.length()
+	if f.isCutOff(size) { // what is here now does not follow what was read, though it may begin alike
+		return nil, 0, errChanged
+	}
+	f.size = size
 	from, overlap := before(f.read)
 	want := smallRead
 	if f.size-f.read > smallRead {
