@@ -48,6 +48,7 @@ type saved struct {
 	Away     bool       `json:"away,omitempty"`
 	Ended    bool       `json:"ended,omitempty"`
 	Unsure   bool       `json:"unsure,omitempty"`
+	Cuts     int        `json:"cuts,omitempty"`
 	Note     []byte     `json:"note,omitempty"`
 }
 
@@ -169,7 +170,7 @@ func (t *Tailer) adopt(s saved) {
 	f.key = key{dev: s.Dev, ino: s.Inode, born: s.Born}
 	f.read, f.decided, f.marks, f.size = s.Position, s.Position, s.Marks, s.Size
 	f.known = max(s.Position, s.Size)
-	f.unsure, f.wasAway = s.Unsure, s.Away
+	f.unsure, f.wasAway, f.cuts = s.Unsure, s.Away, s.Cuts
 	f.skipping, f.ended, f.asleep, f.verified = s.Skipping, s.Ended, s.Ended, t.known
 	for _, h := range s.Held {
 		f.again = append(f.again, span{h[0], h[1]})
@@ -254,7 +255,7 @@ func (f *File) saved() saved {
 	position, held := f.undecided()
 	s := saved{
 		ID: f.ID, Path: f.Path, Dev: f.key.dev, Inode: f.key.ino, Born: f.key.born,
-		Position: position, Size: f.size, Marks: f.marks, Away: !f.away.IsZero(), Ended: f.ended, Unsure: f.unsure, Note: f.Note(),
+		Position: position, Size: f.size, Marks: f.marks, Away: !f.away.IsZero(), Ended: f.ended, Unsure: f.unsure, Cuts: f.cuts, Note: f.Note(),
 	}
 	s.Skipping = f.skipping && position == f.read
 	if f.name != f.Path {

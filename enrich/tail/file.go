@@ -82,6 +82,7 @@ type File struct {
 	dropped   bool      // it is not ours any more
 	used      int64     // its room on the disk
 	hole      int64     // where the hole ends that is to be made in it, once the checkpoint knows
+	cuts      int       // generations that have taken its place in its own file
 	offered   int64     // hole, as the checkpoint has it that is being written
 	kept      int64     // hole, as the checkpoint on disk has it
 	spooled   bool      // what a stream gave

@@ -104,6 +104,9 @@ func (l *life) over() {
 	for _, h := range l.handles {
 		h.Close()
 	}
+	if open := openIn(l.t, l.dir); len(open) > 0 {
+		l.t.Errorf("left open: %v", open)
+	}
 }
 
 // now is the clock that stamps files.
@@ -332,6 +335,7 @@ func (l *life) stop(want []string) error {
 // kill drops the tailer as it is.
 func (l *life) kill() {
 	if l.tailer != nil {
+		invariants(l.t, l.tailer)
 		l.tailer.Close()
 	}
 	l.tailer = nil

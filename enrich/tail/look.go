@@ -368,7 +368,8 @@ func (t *Tailer) start(e entry) int64 {
 func (t *Tailer) identify(k key) string {
 	seed := fmt.Sprint(k.dev, k.ino, k.born)
 	if before := t.byKey[k]; before != nil {
-		seed = before.ID
+		before.cuts++ // it may go on in a copy, and that be cut off too
+		seed = fmt.Sprint(before.ID, before.cuts)
 	} else if k.born == 0 { // an inode's number alone is used again
 		return rand.Text()
 	}

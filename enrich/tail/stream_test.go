@@ -55,6 +55,7 @@ func (r *running) end() {
 		if err := <-r.done; err != nil {
 			r.t.Error(err)
 		}
+		invariants(r.t, r.tailer)
 		r.tailer.Close()
 	})
 }
