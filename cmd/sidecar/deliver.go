@@ -273,8 +273,25 @@ func (d *delivery) sink() (forwarder.Sink, func()) {
 }
 
 func (c *config) cloudLogging() cloudlogging.Config {
-	return cloudlogging.Config{Project: c.Project, LogName: c.LogName, Endpoint: c.Endpoint, Plaintext: c.Plaintext,
-		Resource: cloudlogging.Container(c.Project, c.K8sLocation, c.K8sCluster, c.K8sNamespace, c.K8sPod, c.K8sContainer)}
+	return cloudlogging.Config{Project: c.Project, LogName: c.LogName, Endpoint: c.Endpoint, Plaintext: c.Plaintext, Pod: c.pod()}
+}
+
+// namespaceFile is where Kubernetes tells a pod's namespace.
+const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+// pod is the pod that we are in; nil outside of Kubernetes.
+func (c *config) pod() *cloudlogging.Pod {
+	p := cloudlogging.Pod{Location: c.K8sLocation, Cluster: c.K8sCluster, Namespace: c.K8sNamespace, Name: c.K8sPod, Container: c.K8sContainer}
+	if _, in := os.LookupEnv("KUBERNETES_SERVICE_HOST"); in && p.Name == "" {
+		p.Name, _ = os.Hostname()
+	}
+	if p.Name == "" {
+		return nil
+	}
+	if content, err := os.ReadFile(namespaceFile); err == nil && p.Namespace == "" {
+		p.Namespace = strings.TrimSpace(string(content))
+	}
+	return &p
 }
 
 // maxDeadLetters is the most bytes of dead letters that are kept; a second file has as many of the older ones.
