@@ -60,7 +60,7 @@ func (p *Proxy) relayed(r *http.Request, token string, answer http.Header) {
 	if p.memory != nil {
 		p.memory.Teach(p.memory.Key(cookies, origin), cookies, token, uint64(id))
 	}
-	if p.config.SessionCookie && origin == "" {
+	if p.config.SessionCookie && origin == "" && r.Method == http.MethodPost {
 		if give := own.renewed(token, uint64(id), time.Now()); give != "" {
 			answer["Set-Cookie"] = append(answer["Set-Cookie"], ownCookieLine(give, spokeTLS(r)))
 		}
