@@ -36,6 +36,11 @@ kube:
 	e2e/kube/tools/build $(KUBE_TOOLS)
 	$(GO) test -tags e2e -count=1 -timeout 20m ./e2e/kube
 
+# How quick the injector is, on a machine that has nothing else to do.
+kube-cost:
+	e2e/kube/tools/build $(KUBE_TOOLS)
+	COST=1 $(GO) test -tags e2e -count=1 -timeout 20m -v -run TestCost ./e2e/kube
+
 # With real apps and real clients.
 E2E := tomcat noharm clients localonly browser clientaddress torture sessions
 e2e: build
