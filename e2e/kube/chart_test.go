@@ -166,7 +166,7 @@ func TestManifests(t *testing.T) {
 	}
 	c := newCluster(t)
 	c.Kubectl(t, "create", "namespace", system)
-	for _, name := range []string{"default", "all", "own secret", "none", "policy"} {
+	for _, name := range []string{"default", "all", "own secret", "policy"} {
 		t.Run("apiserver/"+name, func(t *testing.T) {
 			c.Apply(t, system, template(t, "1.37.0", forms[name], "--skip-tests"), "--dry-run=server", "--validate=strict")
 		})
@@ -219,7 +219,7 @@ func TestSaidToUsers(t *testing.T) {
 	node := c.RunPods(t, program, system, injector)
 	install(t, c, "helm3", "watch.interval=1s")
 	c.Namespace(t, "apps")
-	out, err := c.TryApply(t, "apps", deployment("bad", asking("bad"), "      hostNetwork: true\n"))
+	out, err := c.TryApply(t, "apps", strings.Replace(deployment("bad", asking("bad"), "      hostNetwork: true\n"), "replicas: 2", "replicas: 1", 1))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -246,7 +246,7 @@ func TestSaidToUsers(t *testing.T) {
 		for ip := range node.Processes() {
 			all += metrics(t, c, ip)
 		}
-		return contains(all, `injector_admissions_total{reason="host-network",result="skipped"}`, `injector_pods_without_sidecar{namespace="apps"} 2`)
+		return contains(all, `injector_admissions_total{reason="host-network",result="skipped"}`, `injector_pods_without_sidecar{namespace="apps"} 1`)
 	})
 }
 
@@ -272,6 +272,37 @@ func TestTheThreeWaysToAsk(t *testing.T) {
 		if err != nil || made.sidecar() != test.want {
 			t.Errorf("namespace %s, pod %s: sidecar %v, %v; want %v", test.namespace, test.pod, made.sidecar(), err, test.want)
 		}
+	}
+}
+
+// TestWithoutAServer: in the mode policy the API server adds the sidecar by itself, and warns of pods that it cannot help.
+func TestWithoutAServer(t *testing.T) {
+	c := newCluster(t)
+	install(t, c, "helm4", "mode=policy", "sidecar.options.project=my-project")
+	c.Namespace(t, "apps")
+	asking := strings.Replace(plainPod, `"labels"`, `"annotations":{"openreplay-sidecar/logs":"/var/log/shop/*.log","openreplay-sidecar/log-name":"shop"},"labels"`, 1)
+	eventually(t, "the policy is in force", func() error {
+		made, err := dryRun(c, "apps", []byte(asking))
+		if err == nil && !made.sidecar() {
+			err = errors.New("the pod has no sidecar")
+		}
+		return err
+	})
+	made, err := dryRun(c, "apps", []byte(asking))
+	if err != nil {
+		t.Fatal(err)
+	}
+	side, app := made.Spec.InitContainers[0], made.Spec.Containers[0]
+	if !slices.Contains(side.Args, "--app=http://127.0.0.1:8080") || side.Ports[0].Name != "http" || app.Ports[0].Name != "http-app" || app.VolumeMounts[0].MountPath != "/var/log/shop" {
+		t.Errorf("the sidecar is %+v, the app %+v", side, app)
+	}
+	c.Client.Warnings()
+	bad := strings.Replace(plainPod, `"containers"`, `"hostNetwork":true,"containers"`, 1)
+	if made, err := dryRun(c, "apps", []byte(bad)); err != nil || made.sidecar() {
+		t.Errorf("a pod of the host's network: sidecar %v, %v", made.sidecar(), err)
+	}
+	if said := strings.Join(c.Client.Warnings(), "\n"); !strings.Contains(said, "not injected") {
+		t.Errorf("nothing is said of it: %q", said)
 	}
 }
 
