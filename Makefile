@@ -7,9 +7,9 @@ RELEASE := -tags grpcnotrace -trimpath -ldflags '-s -w'
 GOBIN := $(CURDIR)/bin
 export PATH := $(GOBIN):$(PATH)
 
-.PHONY: test unit race lint e2e apps delivery torture conformance bench bench-proxy bench-tail build image docs clean
+.PHONY: test unit race lint e2e kube kube-cost kubelet apps torture torture-delivery conformance bench bench-proxy bench-tail bench-send build image docs clean
 
-test: lint race e2e
+test: lint race e2e kube
 
 # Go alone, under two minutes.
 unit:
@@ -17,6 +17,7 @@ unit:
 
 race:
 	$(GO) test -race -shuffle=on ./...
+	$(GO) test -run TestModel ./enrich/tail # thousands of programs, at which the race detector is slow
 
 lint: bin/golangci-lint
 	$(GO) vet ./...
@@ -27,19 +28,31 @@ lint: bin/golangci-lint
 bin/golangci-lint: tools/go.mod
 	$(GO) build -modfile=tools/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
+# The chart and the injector in a real Kubernetes. What is built for it is kept in .cache/kube, by version: the first time takes
+# some ten minutes on two cores, later ones nothing.
+KUBE_TOOLS := kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm3 helm4 helm-unittest helm-docs kubeconform schemas
+kube:
+	e2e/setup
+	e2e/kube/tools/build $(KUBE_TOOLS)
+	$(GO) test -tags e2e -count=1 -timeout 20m ./e2e/kube
+
+# How quick the injector is, on a machine that has nothing else to do.
+kube-cost:
+	e2e/kube/tools/build $(KUBE_TOOLS)
+	COST=1 $(GO) test -tags e2e -count=1 -timeout 20m -v -run TestCost ./e2e/kube
+
 # With real apps and real clients.
-E2E := tomcat noharm clients localonly browser clientaddress
+E2E := tomcat noharm clients localonly browser clientaddress torture sessions
 e2e: build
 	e2e/setup
 	$(GO) test -tags e2e -count=1 -p 1 -timeout 20m $(E2E:%=./e2e/%)
+	$(GO) test -tags e2e -short -count=1 -timeout 10m ./e2e/delivery
+	cd e2e/bridge && $(GO) test -mod=mod -tags e2e -count=1 -timeout 10m .
 
 # Not in make test: what they ask for does not hold yet in every row, or takes long.
 apps: build
 	e2e/setup
 	$(GO) test -tags e2e -count=1 -v ./e2e/apps
-
-delivery: build
-	$(GO) test -tags e2e -count=1 -v ./e2e/delivery
 
 build:
 	CGO_ENABLED=0 $(GO) build $(RELEASE) -o bin/ ./cmd/...
@@ -47,6 +60,11 @@ build:
 # The long forms, by hand: half an hour and more of rotation, kills and outages; the proxy's behaviour beside its peers'.
 torture: build
 	TORTURE=20 $(GO) test -tags e2e -count=1 -timeout 4h -v ./e2e/torture
+
+# Every fault three times, an outage with as many errors as half an hour has at 50 a second, and Google's Logger beside us.
+torture-delivery: build
+	DELIVERY_RESULTS=$(CURDIR)/bench/results/delivery.md DELIVERY_OUTAGE=90000 $(GO) test -tags e2e -count=1 -timeout 2h -v ./e2e/delivery
+	$(GO) test -tags e2e -short -count=2 -timeout 2h -v ./e2e/delivery
 
 conformance:
 	e2e/setup
@@ -63,6 +81,9 @@ bench-proxy:
 bench-tail:
 	$(GO) run ./bench -tail
 
+bench-send:
+	$(GO) run ./bench -send
+
 # Needs buildah or docker; IMAGE_BUILD takes either's command.
 IMAGE_BUILD ?= buildah bud
 image:
@@ -71,6 +92,8 @@ image:
 docs:
 	$(GO) run ./cmd/sidecar options > docs/OPTIONS.md
 	$(GO) run ./cmd/sidecar options --json > injector/options.json
+	$(GO) run ./cmd/injector settings > docs/ANNOTATIONS.md
+	if [ -x .cache/kube/bin/helm-docs ]; then .cache/kube/bin/helm-docs --log-level=error --chart-search-root=charts/openreplay-sidecar; fi
 
 clean:
 	rm -rf bin

@@ -117,21 +117,21 @@ func (s *sessions) work(d *desk) {
 	}
 }
 
-// next takes the questions of the next call, when its turn has come: one, as long as the quota has room, and then all
-// that have piled up meanwhile. err says that no turn comes.
+// next takes the questions of the next call, when its turn has come: this worker's share of those that wait, and where the
+// quota has no room at once, all that have piled up meanwhile. err says that no turn comes.
 func (s *sessions) next(d *desk) (batch []*call, err error) {
 	d.turn <- struct{}{}
 	defer func() { <-d.turn }()
 	if s.leave(d) {
 		return nil, nil
 	}
-	n := 1
+	workers := maxReads
 	if !d.guard.free() {
-		n, err = maxMerged, d.guard.wait(s.ctx)
+		workers, err = 1, d.guard.wait(s.ctx)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n = min(n, len(d.waiting))
+	n := min((len(d.waiting)+workers-1)/workers, maxMerged)
 	batch, d.waiting = d.waiting[:n:n], d.waiting[n:]
 	return batch, err
 }

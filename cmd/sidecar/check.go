@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -181,22 +182,45 @@ func checkCloud(ctx context.Context, c *config) (string, error) {
 	}
 	sink := cloudlogging.New(c.cloudLogging())
 	defer sink.Close()
-	if err := sink.Check(ctx); err != nil {
-		return "", wayOut(err)
+	r, err := sink.Try(ctx)
+	if err != nil {
+		return "", wayOut(err, r)
 	}
-	return "takes entries (tried without writing)", nil
+	if r.Ahead > maxAhead || r.Ahead < -maxAhead {
+		return "", fmt.Errorf("%s takes entries, but this machine's clock is %v ahead of Google's: OpenReplay's reader goes by time; let the node keep time (NTP)", r.LogName, r.Ahead)
+	}
+	return fmt.Sprintf("%s takes entries (tried without writing)%s", r.LogName, aside(r)), nil
+}
+
+// maxAhead is how far the clock may be off: OpenReplay's reader passes over what is stamped earlier than other pods' entries.
+const maxAhead = 3 * time.Second
+
+// aside says what else was learned.
+func aside(r cloudlogging.Report) (said string) {
+	if r.Account != "" {
+		said += ", as " + r.Account
+	}
+	switch {
+	case !r.ClockTold:
+		said += "; the server does not tell its time"
+	case r.Ahead == 0:
+		said += "; the clocks agree to the second"
+	default:
+		said += fmt.Sprintf("; this clock is %v ahead of the server's", r.Ahead)
+	}
+	return said
 }
 
 // wayOut adds to what the server says what the operator can do.
-func wayOut(err error) error {
+func wayOut(err error, r cloudlogging.Report) error {
 	message := status.Convert(err).Message()
 	switch status.Code(err) {
 	case codes.PermissionDenied:
-		return fmt.Errorf("%s: give the sidecar's account the role roles/logging.logWriter in the project", message)
+		return denied(err, r)
 	case codes.Unauthenticated:
 		return fmt.Errorf("%s: the credentials are not accepted; look at Workload Identity or GOOGLE_APPLICATION_CREDENTIALS", message)
 	case codes.NotFound, codes.InvalidArgument:
-		return fmt.Errorf("%s: look at --project and --log-name", message)
+		return fmt.Errorf("%s: %s: look at --project and --log-name", r.LogName, message)
 	case codes.Unavailable, codes.DeadlineExceeded:
 		return fmt.Errorf("%s: is the way to logging.googleapis.com:443 (or --endpoint) open?", message)
 	case codes.Unknown:
@@ -205,4 +229,21 @@ func wayOut(err error) error {
 		}
 	}
 	return err
+}
+
+// denied names what is missing: the API is switched off in the project, or the account lacks the role.
+func denied(err error, r cloudlogging.Report) error {
+	s := status.Convert(err)
+	for _, detail := range s.Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetReason() == "SERVICE_DISABLED" {
+			return fmt.Errorf("%s: %s: switch the Cloud Logging API on: gcloud services enable logging.googleapis.com", r.LogName, s.Message())
+		}
+	}
+	account := r.Account
+	if account == "" {
+		account = "the sidecar's account"
+	}
+	project := strings.Split(r.LogName, "/")[1]
+	return fmt.Errorf("%s: %s: the role roles/logging.logWriter is missing (permission logging.logEntries.create): give it to %s: gcloud projects add-iam-policy-binding %s --role roles/logging.logWriter --member MEMBER",
+		r.LogName, s.Message(), account, project)
 }

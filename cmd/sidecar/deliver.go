@@ -107,9 +107,7 @@ func (d *delivery) once() error {
 	if books != nil {
 		defer books.Close()
 	}
-	logs, err := tail.New(tail.Config{Globs: d.config.Logs, From: tailFrom(d.config.From), Survey: d.survey, Checkpoint: d.checkpointPath(),
-		Spool: filepath.Join(d.config.State, "streams"), Bound: d.config.LogsRoom, Free: d.config.FreeLogs,
-		Log: d.log, Registerer: reg})
+	logs, err := tail.New(d.reads(reg))
 	if err != nil {
 		return err
 	}
@@ -216,6 +214,13 @@ func guard(part string, f func() error) (err error) {
 	return f()
 }
 
+// reads is how the logs are read.
+func (s *sidecar) reads(reg prometheus.Registerer) tail.Config {
+	return tail.Config{Globs: s.config.Logs, From: tailFrom(s.config.From), Survey: s.survey,
+		Checkpoint: filepath.Join(s.config.State, "checkpoint"), Spool: filepath.Join(s.config.State, "streams"),
+		Bound: s.config.LogsRoom, Free: s.config.FreeLogs, Log: s.log, Registerer: reg}
+}
+
 func tailFrom(from string) tail.From {
 	return map[string]tail.From{"auto": tail.Auto, "beginning": tail.Beginning, "end": tail.End}[from]
 }
@@ -223,8 +228,6 @@ func tailFrom(from string) tail.From {
 func inferFrom(infer string) enrich.Infer {
 	return map[string]enrich.Infer{"path": enrich.InferPath, "kind": enrich.InferKind, "nothing": enrich.InferNothing}[infer]
 }
-
-func (d *delivery) checkpointPath() string { return filepath.Join(d.config.State, "checkpoint") }
 
 // openJournal gives nil where there is no room for one: errors are delivered all the same.
 func (d *delivery) openJournal() *journal.Journal {
@@ -247,22 +250,14 @@ func (d *delivery) newForwarder(books *journal.Journal, logs *tail.Tailer, ledge
 	return f, func() { closeSink(); closeDead() }
 }
 
-// positions writes the checkpoint of the log files and then says which bytes it has not passed.
+// positions writes the checkpoint of the log files and then says which bytes come again after a kill.
 func (d *delivery) positions(logs *tail.Tailer) func() func(journal.Key) bool {
 	return func() func(journal.Key) bool {
 		if err := logs.Checkpoint(); err != nil {
 			d.log.Error("the checkpoint of the log files cannot be written", zap.Error(err))
-			return func(journal.Key) bool { return true }
 		}
-		known := map[string]int64{} // thousands of keys are of a few files
-		return func(k journal.Key) bool {
-			at, ok := known[k.File]
-			if !ok {
-				at = logs.Position(k.File)
-				known[k.File] = at
-			}
-			return k.Offset >= at
-		}
+		again := logs.ReadAgain()
+		return func(k journal.Key) bool { return again(k.File, k.Offset) }
 	}
 }
 
@@ -278,8 +273,25 @@ func (d *delivery) sink() (forwarder.Sink, func()) {
 }
 
 func (c *config) cloudLogging() cloudlogging.Config {
-	return cloudlogging.Config{Project: c.Project, LogName: c.LogName, Endpoint: c.Endpoint, Plaintext: c.Plaintext,
-		Resource: cloudlogging.Container(c.Project, c.K8sLocation, c.K8sCluster, c.K8sNamespace, c.K8sPod, c.K8sContainer)}
+	return cloudlogging.Config{Project: c.Project, LogName: c.LogName, Endpoint: c.Endpoint, Plaintext: c.Plaintext, Pod: c.pod()}
+}
+
+// namespaceFile is where Kubernetes tells a pod's namespace.
+const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+// pod is the pod that we are in; nil outside of Kubernetes.
+func (c *config) pod() *cloudlogging.Pod {
+	p := cloudlogging.Pod{Location: c.K8sLocation, Cluster: c.K8sCluster, Namespace: c.K8sNamespace, Name: c.K8sPod, Container: c.K8sContainer}
+	if _, in := os.LookupEnv("KUBERNETES_SERVICE_HOST"); in && p.Name == "" {
+		p.Name, _ = os.Hostname()
+	}
+	if p.Name == "" {
+		return nil
+	}
+	if content, err := os.ReadFile(namespaceFile); err == nil && p.Namespace == "" {
+		p.Namespace = strings.TrimSpace(string(content))
+	}
+	return &p
 }
 
 // maxDeadLetters is the most bytes of dead letters that are kept; a second file has as many of the older ones.

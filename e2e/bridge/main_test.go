@@ -192,7 +192,7 @@ func residentBytes(t testing.TB, process *os.Process) int64 {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", process.Pid))
 	if err != nil {
-		t.Skip("no /proc here")
+		t.Fatal("RSS is read from /proc, which is not here")
 	}
 	for line := range strings.Lines(string(text)) {
 		var kilobytes int64

@@ -62,8 +62,8 @@ type Config struct {
 	Globs []string
 	// From says where a file is begun that no checkpoint knows.
 	From From
-	// Survey says how long the files were when it began to matter: what was written since then was not there before. nil:
-	// when the tailer looks first.
+	// Survey says where the files were begun when it began to matter, if no checkpoint does. nil: where they end when the
+	// tailer looks first.
 	Survey *Survey
 	// Checkpoint is the path of the checkpoint; "" keeps none.
 	Checkpoint string
@@ -109,6 +109,8 @@ type Tailer struct {
 	changed chan struct{} // the checkpoint on disk is out of date
 	saving  sync.Mutex    // one writer of the checkpoint at a time
 	saved   []byte
+
+	kept, keptBefore kept // what the checkpoint on disk says, and the one before it; guarded by mu
 }
 
 // New gives a tailer that begins where the checkpoint says. A checkpoint that is damaged is replaced by the one before it;

@@ -28,15 +28,17 @@ type Config struct {
 	LogName   string // the plain ID, without projects/P/logs/
 	Endpoint  string // host:port; "": Google's
 	Plaintext bool   // no TLS, no credentials: for the stand-in
-	Resource  *monitoredres.MonitoredResource
+	Pod       *Pod   // nil: not in Kubernetes
 }
 
 // A Sink writes to one log. It connects when it is first used, and again after a fault of its credentials, so that
 // credentials which are renewed or mounted later are found.
 type Sink struct {
-	config  Config
-	client  *logging.Client
-	project string
+	config   Config
+	client   *logging.Client
+	project  string
+	account  string // whose credentials are used, where they say so
+	resource *monitoredres.MonitoredResource
 }
 
 // New gives a sink; nothing is connected yet.
@@ -63,6 +65,7 @@ func (s *Sink) Connect(ctx context.Context) error {
 	}
 	client.CallOptions.WriteLogEntries = nil // the forwarder tries again itself; the default hides the cause of a failure
 	s.client, s.project = client, project
+	s.resource = s.config.Pod.resource(ctx, project)
 	return nil
 }
 
@@ -87,10 +90,11 @@ func (s *Sink) options(ctx context.Context) (options []option.ClientOption, proj
 		}
 		return options, s.config.Project, nil
 	}
-	creds, err := credentials.DetectDefault(&credentials.DetectOptions{Scopes: logging.DefaultAuthScopes()})
+	creds, err := credentials.DetectDefault(&credentials.DetectOptions{Scopes: logging.DefaultAuthScopes(), UseSelfSignedJWT: true})
 	if err != nil {
 		return nil, "", fmt.Errorf("find Google credentials (Workload Identity, GOOGLE_APPLICATION_CREDENTIALS, or --sink stdout): %w", err)
 	}
+	s.account = accountIn(creds.JSON())
 	project = s.config.Project
 	if project == "" {
 		if project, err = creds.ProjectID(ctx); err != nil || project == "" {
@@ -168,17 +172,6 @@ func (s *Sink) unreachable(ctx context.Context) forwarder.Outcome {
 	return forwarder.Outcome{}
 }
 
-// Check asks the server, without writing, whether it would take an entry.
-func (s *Sink) Check(ctx context.Context) error {
-	if err := s.Connect(ctx); err != nil {
-		return err
-	}
-	request := s.request([]*loggingpb.LogEntry{{Payload: &loggingpb.LogEntry_TextPayload{TextPayload: "sidecar check"}}})
-	request.DryRun = true
-	_, err := s.client.WriteLogEntries(ctx, request)
-	return err
-}
-
 // unread gives sealed bytes as a message without taking them apart: they stand in it as fields that it does not know,
 // which are written out as they are. So the same bytes go out each time, also after a restart, and cost nothing.
 func unread(sealed []byte) *loggingpb.LogEntry {
@@ -190,27 +183,8 @@ func unread(sealed []byte) *loggingpb.LogEntry {
 func (s *Sink) request(entries []*loggingpb.LogEntry) *loggingpb.WriteLogEntriesRequest {
 	return &loggingpb.WriteLogEntriesRequest{
 		LogName:        "projects/" + s.project + "/logs/" + s.config.LogName,
-		Resource:       s.resource(),
+		Resource:       s.resource,
 		Entries:        entries,
 		PartialSuccess: true,
 	}
-}
-
-func (s *Sink) resource() *monitoredres.MonitoredResource {
-	if s.config.Resource != nil {
-		return s.config.Resource
-	}
-	return &monitoredres.MonitoredResource{Type: "generic_node", Labels: map[string]string{"project_id": s.project}}
-}
-
-// Container names the app's container as the resource of its entries; nil where the pod is not known. The Google client's
-// own detection would name the sidecar's container.
-func Container(project, location, cluster, namespace, pod, container string) *monitoredres.MonitoredResource {
-	if pod == "" {
-		return nil
-	}
-	return &monitoredres.MonitoredResource{Type: "k8s_container", Labels: map[string]string{
-		"project_id": project, "location": location, "cluster_name": cluster,
-		"namespace_name": namespace, "pod_name": pod, "container_name": container,
-	}}
 }

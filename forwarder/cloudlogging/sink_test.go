@@ -22,6 +22,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if err := trustOurselves(); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m,
 		// started by a package of the client's at its first use, for as long as the program lives
 		goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))

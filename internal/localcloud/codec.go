@@ -67,12 +67,12 @@ func serviceDesc() *grpc.ServiceDesc {
 	desc.Methods = slices.Clone(desc.Methods)
 	for i, m := range desc.Methods {
 		if m.MethodName == "WriteLogEntries" {
-			desc.Methods[i].Handler = func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+			desc.Methods[i].Handler = func(srv any, ctx context.Context, decode func(any) error, around grpc.UnaryServerInterceptor) (any, error) {
 				var call writeCall
 				if err := decode(&call); err != nil {
 					return nil, err
 				}
-				return srv.(*service).write(ctx, call)
+				return around(ctx, call, nil, func(ctx context.Context, _ any) (any, error) { return srv.(*service).write(ctx, call) })
 			}
 		}
 	}

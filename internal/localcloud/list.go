@@ -70,7 +70,7 @@ func (q *query) records(s *store) func(yield func(*record) bool) {
 // candidates are the records that can match at all, by label, time and page.
 func (q *query) candidates(s *store) []*record {
 	var all []*record
-	if key, folded, ok := q.filter.LabelEqual(); ok {
+	if key, folded, ok := q.filter.LabelIn(); ok {
 		all = s.labelled(key, folded)
 	} else {
 		all = s.snapshot()
@@ -166,28 +166,27 @@ func parseToken(token string, query uint64) (*position, error) {
 	return p, nil
 }
 
-func (s *Server) list(req *loggingpb.ListLogEntriesRequest) (*loggingpb.ListLogEntriesResponse, error) {
+// list gives one page of records, and the token of the next one.
+func (s *Server) list(req *loggingpb.ListLogEntriesRequest) (page []*record, next string, err error) {
 	q, err := listQuery(req)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	size := int(req.PageSize)
 	if size == 0 {
 		size = defaultPage
 	}
-	answer, bytes := new(loggingpb.ListLogEntriesResponse), 0
-	var last *record
+	bytes := 0
 	for r := range q.records(s.store) {
-		if len(answer.Entries) == size || bytes > maxPageBytes {
+		if len(page) == size || bytes > maxPageBytes {
+			last := page[len(page)-1]
 			p := position{last.at.seconds, last.at.nanos, last.id, last.log, fingerprint(req)}
-			answer.NextPageToken = p.token()
-			break
+			return page, p.token(), nil
 		}
-		answer.Entries = append(answer.Entries, r.entry())
+		page = append(page, r)
 		bytes += len(r.wire)
-		last = r
 	}
-	return answer, nil
+	return page, "", nil
 }
 
 func listQuery(req *loggingpb.ListLogEntriesRequest) (*query, error) {

@@ -24,12 +24,18 @@ func (s *Server) rest() http.Handler {
 	api := &service{Server: s}
 	mux := http.NewServeMux()
 	mux.Handle("POST /v2/entries:write", handle(body[loggingpb.WriteLogEntriesRequest], api.WriteLogEntries))
-	mux.Handle("POST /v2/entries:list", handle(body[loggingpb.ListLogEntriesRequest], func(ctx context.Context, req *loggingpb.ListLogEntriesRequest) (*loggingpb.ListLogEntriesResponse, error) {
-		answer, err := api.ListLogEntries(ctx, req)
-		for _, e := range answer.GetEntries() {
-			makeShowable(e)
+	mux.Handle("POST /v2/entries:list", handle(body[loggingpb.ListLogEntriesRequest], func(_ context.Context, req *loggingpb.ListLogEntriesRequest) (*loggingpb.ListLogEntriesResponse, error) {
+		page, next, err := s.list(req)
+		if err != nil {
+			return nil, err
 		}
-		return answer, err
+		answer := &loggingpb.ListLogEntriesResponse{NextPageToken: next}
+		for _, r := range page {
+			e := r.entry()
+			makeShowable(e)
+			answer.Entries = append(answer.Entries, e)
+		}
+		return answer, nil
 	}))
 	mux.Handle("GET /v2/{kind}/{parent}/logs", handle(logsRequest, api.ListLogs))
 	mux.Handle("DELETE /v2/{kind}/{parent}/logs/{log...}", handle(deleteRequest, api.DeleteLog))

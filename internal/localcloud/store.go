@@ -179,15 +179,19 @@ func (s *store) snapshot() []*record {
 	return s.ordered
 }
 
-// labelled returns the records with this label, in order, at the price of those
-// alone. The first question for a label looks through all records.
-func (s *store) labelled(key, folded string) []*record {
+// labelled returns the records with one of these values of a label, in order, at
+// the price of those alone. The first question for a label looks through all
+// records.
+func (s *store) labelled(key string, folded []string) []*record {
 	s.mu.Lock()
 	index := s.indexes[key]
 	if index == nil {
 		index = s.index(key)
 	}
-	found := slices.Clone(index[folded])
+	var found []*record
+	for _, value := range folded {
+		found = append(found, index[value]...)
+	}
 	s.mu.Unlock()
 	slices.SortFunc(found, compareRecords)
 	return found

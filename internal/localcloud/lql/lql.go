@@ -34,22 +34,40 @@ func (f *Filter) Fields() (numbers []protoreflect.FieldNumber, all bool) {
 	return f.fields, f.fields == nil && f.root != nil
 }
 
-// LabelEqual returns a label that every match must carry, with its value in
-// lower case as Fold makes it; ok is false where the query demands none.
-func (f *Filter) LabelEqual() (key, folded string, ok bool) {
-	for c := range f.demanded() {
-		if c.op == opEqual && len(c.path.names) == 2 && c.path.top.Name() == "labels" && !c.value.null {
-			return c.path.names[1], c.value.folded, true
+// LabelIn returns a label of which every match must carry one of some values, in
+// lower case as Fold makes them; ok is false where the query demands none.
+func (f *Filter) LabelIn() (key string, folded []string, ok bool) {
+	for n := range f.demanded() {
+		if key, folded, ok := labelIn(n); ok {
+			return key, folded, true
 		}
 	}
-	return "", "", false
+	return "", nil, false
+}
+
+func labelIn(n node) (key string, folded []string, ok bool) {
+	alternatives, some := n.(or)
+	if !some {
+		alternatives = or{n}
+	}
+	for _, n := range alternatives {
+		c, is := n.(*comparison)
+		if !is || c.op != opEqual || len(c.path.names) != 2 || c.path.top.Name() != "labels" || c.value.null ||
+			len(folded) > 0 && c.path.names[1] != key {
+			return "", nil, false
+		}
+		key, folded = c.path.names[1], append(folded, c.value.folded)
+	}
+	slices.Sort(folded)
+	return key, slices.Compact(folded), true
 }
 
 // Bounds returns a span of time outside of which nothing matches, both ends
 // inclusive; a zero time stands for no bound on that side.
 func (f *Filter) Bounds() (from, to time.Time) {
-	for c := range f.demanded() {
-		if len(c.path.names) != 1 || c.path.top.Name() != "timestamp" {
+	for n := range f.demanded() {
+		c, ok := n.(*comparison)
+		if !ok || len(c.path.names) != 1 || c.path.top.Name() != "timestamp" {
 			continue
 		}
 		at := c.value.time
@@ -63,20 +81,19 @@ func (f *Filter) Bounds() (from, to time.Time) {
 	return from, to
 }
 
-// demanded yields the comparisons that hold for every match.
-func (f *Filter) demanded() func(yield func(*comparison) bool) {
-	return func(yield func(*comparison) bool) { walkDemanded(f.root, yield) }
+// demanded yields the conditions that hold for every match.
+func (f *Filter) demanded() func(yield func(node) bool) {
+	return func(yield func(node) bool) { walkDemanded(f.root, yield) }
 }
 
-func walkDemanded(n node, yield func(*comparison) bool) bool {
-	switch n := n.(type) {
-	case *comparison:
+func walkDemanded(n node, yield func(node) bool) bool {
+	parts, several := n.(and)
+	if !several {
 		return yield(n)
-	case and:
-		for _, part := range n {
-			if !walkDemanded(part, yield) {
-				return false
-			}
+	}
+	for _, part := range parts {
+		if !walkDemanded(part, yield) {
+			return false
 		}
 	}
 	return true

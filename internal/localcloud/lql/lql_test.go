@@ -3,6 +3,7 @@ package lql
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +107,11 @@ func TestBoundsAndLabelsAreOnlyWhatEveryMatchMustHave(t *testing.T) {
 		{query: ``},
 		{query: `labels.a="B"`, label: "a=b"},
 		{query: `(labels.a="b" AND severity=ERROR)`, label: "a=b"},
+		{query: `labels.a=("c" OR "B" OR "b") severity=ERROR`, label: "a=b,c"},
+		{query: `labels.a="b" OR labels.c="d"`},
+		{query: `labels.a=("b" OR "c") OR labels.a="d"`},
+		{query: `labels.a=("b" AND "c")`, label: "a=b"},
+		{query: `labels.a=(NOT "b" OR "c")`},
 		{query: `labels.a="b" OR severity=ERROR`},
 		{query: `NOT labels.a="b"`},
 		{query: `labels.a:"b"`},
@@ -124,8 +130,8 @@ func TestBoundsAndLabelsAreOnlyWhatEveryMatchMustHave(t *testing.T) {
 			t.Fatal(err)
 		}
 		label := ""
-		if key, value, ok := f.LabelEqual(); ok {
-			label = key + "=" + value
+		if key, values, ok := f.LabelIn(); ok {
+			label = key + "=" + strings.Join(values, ",")
 		}
 		from, to := f.Bounds()
 		got := []string{label, shownTime(from), shownTime(to)}
@@ -174,15 +180,15 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		negated, err := Parse("NOT (" + query + "\n)")
-		key, value, byLabel := filter.LabelEqual()
+		key, values, byLabel := filter.LabelIn()
 		from, to := filter.Bounds()
 		for _, e := range entries {
 			matches := filter.Match(e)
 			if err == nil && filter.root != nil && negated.Match(e) == matches {
 				t.Errorf("%q and its negation agree on %s", query, e.InsertId)
 			}
-			if matches && byLabel && Fold(e.Labels[key]) != value {
-				t.Errorf("%q matches %s, which lacks the label %s=%s", query, e.InsertId, key, value)
+			if matches && byLabel && !slices.Contains(values, Fold(e.Labels[key])) {
+				t.Errorf("%q matches %s, whose label %s is none of %q", query, e.InsertId, key, values)
 			}
 			at := e.Timestamp.AsTime()
 			if matches && (at.Before(from) || !to.IsZero() && at.After(to)) {
