@@ -7,9 +7,9 @@ RELEASE := -tags grpcnotrace -trimpath -ldflags '-s -w'
 GOBIN := $(CURDIR)/bin
 export PATH := $(GOBIN):$(PATH)
 
-.PHONY: test unit race lint e2e apps torture torture-delivery conformance bench bench-proxy bench-tail build image docs clean
+.PHONY: test unit race lint e2e kube kubelet apps torture torture-delivery conformance bench bench-proxy bench-tail bench-send build image docs clean
 
-test: lint race e2e
+test: lint race e2e kube
 
 # Go alone, under two minutes.
 unit:
@@ -17,6 +17,7 @@ unit:
 
 race:
 	$(GO) test -race -shuffle=on ./...
+	$(GO) test -run TestModel ./enrich/tail # thousands of programs, at which the race detector is slow
 
 lint: bin/golangci-lint
 	$(GO) vet ./...
@@ -27,8 +28,16 @@ lint: bin/golangci-lint
 bin/golangci-lint: tools/go.mod
 	$(GO) build -modfile=tools/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
+# The chart and the injector in a real Kubernetes. What is built for it is kept in .cache/kube, by version: the first time takes
+# some ten minutes on two cores, later ones nothing.
+KUBE_TOOLS := kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm3 helm4 helm-unittest helm-docs kubeconform schemas
+kube:
+	e2e/setup
+	e2e/kube/tools/build $(KUBE_TOOLS)
+	$(GO) test -tags e2e -count=1 -timeout 20m ./e2e/kube
+
 # With real apps and real clients.
-E2E := tomcat noharm clients localonly browser clientaddress
+E2E := tomcat noharm clients localonly browser clientaddress torture
 e2e: build
 	e2e/setup
 	$(GO) test -tags e2e -count=1 -p 1 -timeout 20m $(E2E:%=./e2e/%)
@@ -47,7 +56,7 @@ build:
 torture: build
 	TORTURE=20 $(GO) test -tags e2e -count=1 -timeout 4h -v ./e2e/torture
 
-# Every fault three times, an outage with as many errors as half an hour has at 50 a second, and Google's Logger beside us.
+# Every fault and kill three times, an outage with as many errors as half an hour has at 50 a second, and Google's Logger beside us.
 torture-delivery: build
 	DELIVERY_RESULTS=$(CURDIR)/bench/results/delivery.md DELIVERY_OUTAGE=90000 $(GO) test -tags e2e -count=1 -timeout 2h -v ./e2e/delivery
 	$(GO) test -tags e2e -short -count=2 -timeout 2h -v ./e2e/delivery
@@ -67,6 +76,9 @@ bench-proxy:
 bench-tail:
 	$(GO) run ./bench -tail
 
+bench-send:
+	$(GO) run ./bench -send
+
 # Needs buildah or docker; IMAGE_BUILD takes either's command.
 IMAGE_BUILD ?= buildah bud
 image:
@@ -75,6 +87,8 @@ image:
 docs:
 	$(GO) run ./cmd/sidecar options > docs/OPTIONS.md
 	$(GO) run ./cmd/sidecar options --json > injector/options.json
+	$(GO) run ./cmd/injector settings > docs/ANNOTATIONS.md
+	if [ -x .cache/kube/bin/helm-docs ]; then .cache/kube/bin/helm-docs --log-level=error --chart-search-root=charts/openreplay-sidecar; fi
 
 clean:
 	rm -rf bin

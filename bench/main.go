@@ -2,7 +2,8 @@
 //
 //	go run ./bench           memory, size, CPU per request, and the time from a log line to its entry
 //	go run ./bench -proxy    the proxy against nginx, haproxy and net/http/httputil, in the same run
-//	go run ./bench -tail     the reading of logs against rg, wc, grep and rsyslog, on the same file
+//	go run ./bench -tail     the reading of logs against rg, wc, grep, rsyslog and others, on the same file
+//	go run ./bench -send     the sending of entries alone
 //
 // It takes CPU time from the kernel's books and never from the clock, repeats, and keeps medians; what is compared was
 // measured turn by turn in one run. The result is printed and kept in bench/results.
@@ -21,27 +22,28 @@ import (
 
 // options say what is measured and how long.
 type options struct {
-	proxy, tail bool
-	rounds      int
-	length      time.Duration // of one stretch of load
-	size        int64         // of a generated log file, in MiB
-	keep        bool
-	program     string
-	only        *regexp.Regexp
-	profile     string
+	proxy, tail, send bool
+	rounds            int
+	length            time.Duration // of one stretch of load
+	size              int64         // of a generated log file, in MiB
+	keep              bool
+	program           string
+	only              *regexp.Regexp
+	profile           string
 }
 
 func main() {
 	var o options
 	flag.BoolVar(&o.proxy, "proxy", false, "compare the proxy")
 	flag.BoolVar(&o.tail, "tail", false, "compare the reading of logs")
+	flag.BoolVar(&o.send, "send", false, "measure the sending alone")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often each stretch is measured; the median counts")
 	flag.DurationVar(&o.length, "length", 4*time.Second, "how long a stretch of load is")
 	flag.Int64Var(&o.size, "size", 1024, "`MiB` of each log file of -tail")
 	flag.BoolVar(&o.keep, "keep", true, "keep the result in bench/results")
 	flag.StringVar(&o.program, "program", "", "measure this `FILE` and not what make build makes")
 	only := flag.String("only", "", "of -tail, measure only what matches this `PATTERN`, as \"1 % plain sidecar\"")
-	flag.StringVar(&o.profile, "profile", "", "of -tail, keep perf's profile of the sidecar in this `FILE`; names need a -program that was built without -s")
+	flag.StringVar(&o.profile, "profile", "", "keep a profile in this `FILE`: of -send pprof's; of -tail perf's, whose names need a -program that was built without -s")
 	role := flag.String("role", "", "internal: be a server of the comparison")
 	listen := flag.String("listen", "", "internal: where")
 	flag.Parse()
@@ -79,6 +81,8 @@ func measure(o options) error {
 		name, run = "proxy", b.measureProxy
 	case o.tail:
 		name, run = "tail", b.measureTail
+	case o.send:
+		name, run = "send", b.measureSend
 	}
 	page, err := run()
 	if err != nil {

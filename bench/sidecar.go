@@ -30,8 +30,7 @@ type cloud struct {
 	addr string
 
 	mu      sync.Mutex
-	arrived map[string]time.Time // when the entry of each request could first be read
-	entries int
+	arrived map[string]time.Time // when the entry of each request could first be read; of noted ones alone
 }
 
 func startCloud() (*cloud, error) {
@@ -44,9 +43,17 @@ func startCloud() (*cloud, error) {
 		return nil, err
 	}
 	c := &cloud{Server: server, addr: l.Addr().String(), arrived: map[string]time.Time{}}
-	server.Interpose(c.note)
 	go server.Serve(l)
 	return c, nil
+}
+
+// startNotedCloud also notes when entries arrive, for which it has to look at each.
+func startNotedCloud() (*cloud, error) {
+	c, err := startCloud()
+	if err == nil {
+		c.Interpose(c.note)
+	}
+	return c, err
 }
 
 func (c *cloud) note(_ context.Context, r *loggingpb.WriteLogEntriesRequest, apply func() (*loggingpb.WriteLogEntriesResponse, error)) (*loggingpb.WriteLogEntriesResponse, error) {
@@ -55,18 +62,13 @@ func (c *cloud) note(_ context.Context, r *loggingpb.WriteLogEntriesRequest, app
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, e := range r.Entries {
-		c.entries++
 		c.arrived[e.Labels["requestId"]] = now
 	}
 	return answer, err
 }
 
-// count gives the entries so far and forgets nothing.
-func (c *cloud) count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.entries
-}
+// count gives the entries so far.
+func (c *cloud) count() int { return int(c.Stats().Written) }
 
 func (c *cloud) end() { c.Shutdown(context.Background()) }
 
@@ -99,6 +101,13 @@ func goal(met bool, text string) string {
 		return "≤ " + text + ", met"
 	}
 	return "≤ " + text + ", **missed**"
+}
+
+func goalAtLeast(met bool, text string) string {
+	if met {
+		return "≥ " + text + ", met"
+	}
+	return "≥ " + text + ", **missed**"
 }
 
 // idle looks at a sidecar that nobody asks, with 20 files that nobody writes.
@@ -215,7 +224,7 @@ type lived struct {
 }
 
 func (b *bench) liveRound(app string, rate, every int, length time.Duration) (lived, error) {
-	cloud, err := startCloud()
+	cloud, err := startNotedCloud()
 	if err != nil {
 		return lived{}, err
 	}

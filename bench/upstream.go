@@ -24,6 +24,8 @@ func serve(role, listen, to string) error {
 		return serveUpstream(l)
 	case "httputil":
 		return serveHTTPUtil(listen, to)
+	case "sender":
+		return send(listen, to)
 	case "grpc":
 		return serveGRPC(listen)
 	}

@@ -3,200 +3,179 @@ package enrich
 import (
 	"encoding/json"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/openreplay/log-sidecar/enrich/record"
 )
 
-// A sign is something that is seen at the proxy when a record is written.
-type sign int
-
-const (
-	failsAtOnce sign = iota // an answer of 500 or above begins within 3 ms
-	failsNow                // ... within 15 ms
-	failures                // ... within 60 ms
-	refuses                 // an answer of 400 to 499 begins within 15 ms
-	present                 // an exchange is open
-	nsigns
-)
-
-var signs = [nsigns]struct{}{}
-
-// of says whether the exchange shows the sign at t.
-func (s sign) of(x *Exchange, t time.Time) bool {
-	switch s {
-	case failsAtOnce:
-		return x.Status >= 500 && within(x, t, 3*time.Millisecond)
-	case failsNow:
-		return x.Status >= 500 && within(x, t, 15*time.Millisecond)
-	case failures:
-		return x.Status >= 500 && within(x, t, 60*time.Millisecond)
-	case refuses:
-		return x.Status >= 400 && x.Status < 500 && within(x, t, 15*time.Millisecond)
-	}
-	return !x.Begin.After(t) && (x.End.IsZero() || !x.End.Add(slip).Before(t))
-}
-
-func within(x *Exchange, t time.Time, lead time.Duration) bool {
-	d := x.Head.Sub(t)
-	return !x.Head.IsZero() && d >= -2*slip && d <= lead && !x.Begin.After(t)
-}
-
-// Evidence is what was seen at the proxy whenever records of a kind were written. A kind is trusted to show a sign when it
-// always did, so often that chance cannot explain it: how often chance would, the moments before each record tell.
+// Evidence is what was learned of records, by their kind: from which routes they come, how these exchanges end, how long
+// before or after the answer they are written, and how often they are nobody's. What a kind has not shown yet is taken
+// from the wider classes that it is of.
 type evidence struct {
-	kinds, before map[string]*kind // two generations bound the memory
-	control       [nsigns]struct{ seen, of float64 }
-}
-
-// A kind is one kind of record: of an exception, of a message, of a thread, of a file.
-type kind struct {
-	n, nobody int
-	shown     [nsigns]int
-	weight    [nsigns]float64 // how improbable it is, in nats, that chance showed it
+	kinds, kindsBefore   map[string]*kind // two generations bound the memory
+	groups, groupsBefore map[string]*group
+	templates            map[string][]*template
+	traffic              traffic
 }
 
 const (
-	maxKinds = 2000
-	// surprise is the weight, in nats, that makes a kind trusted: chance would show it once in a thousand times.
-	surprise = 7.0
-	// wide is the weight and the number of records that make a whole class of kinds trusted.
-	wide, wideRecords = 10.0, 6
+	maxKinds = 1000
+	// maxSeen is how many records of a kind are kept.
+	maxSeen = 32
 )
 
-func newEvidence() *evidence { return &evidence{kinds: map[string]*kind{}} }
-
-func (e *evidence) kind(name string) *kind {
-	if k := e.kinds[name]; k != nil {
-		return k
-	}
-	if len(e.kinds) >= maxKinds {
-		e.kinds, e.before = map[string]*kind{}, e.kinds
-	}
-	k := e.before[name]
-	if k == nil {
-		k = &kind{}
-	}
-	e.kinds[name] = k
-	return k
+func newEvidence() *evidence {
+	return &evidence{kinds: map[string]*kind{}, groups: map[string]*group{}, templates: map[string][]*template{}}
 }
 
-// controls are the moments, before a record, at which chance is measured.
-var controls = [...]time.Duration{130 * time.Millisecond, 210 * time.Millisecond, 290 * time.Millisecond, 370 * time.Millisecond}
-
-// learn counts a record. certain is its exchange, where that is known.
-func (e *evidence) learn(c *candidate, certain *Exchange, seen Exchanges) {
-	o := c.observed
-	e.measure(o.at, seen)
-	names := c.kinds()
-	for _, name := range names {
-		k := e.kind(name)
-		k.n++
-		if certain == nil && len(o.open) == 0 {
-			k.nobody++
-		}
-		for s := range nsigns {
-			e.count(k, s, o, certain)
-		}
+// remembered gives what is kept under a name, or a new one.
+func remembered[T any](now, before *map[string]*T, name string) *T {
+	if v := (*now)[name]; v != nil {
+		return v
 	}
+	if len(*now) >= maxKinds {
+		*now, *before = map[string]*T{}, *now
+	}
+	v := (*before)[name]
+	if v == nil {
+		v = new(T)
+	}
+	(*now)[name] = v
+	return v
 }
 
-func (e *evidence) count(k *kind, s sign, o *observation, certain *Exchange) {
-	if certain != nil {
-		if s.of(certain, o.at) {
-			k.shown[s]++
-			if s != present {
-				k.weight[s] += surprise / 2
-			}
-		}
-		return
-	}
-	for _, x := range o.open {
-		if s.of(x, o.at) {
-			k.shown[s]++
-			k.weight[s] -= math.Log(e.chance(s))
-			return
-		}
-	}
+// A kind is one kind of record: of an exception, of a message, of a thread, of a file. It keeps the latest ones, and shares
+// them out anew when there is more to go by.
+type kind struct {
+	seen    []*sighting
+	groups  []*group
+	changed bool
+	fitted  time.Time
 }
 
-func (e *evidence) chance(s sign) float64 {
-	return max(0.02, (e.control[s].seen+0.5)/(e.control[s].of+1))
+// A sighting is a record shared out: to each exchange, and to nobody, the likelihood that it is theirs.
+type sighting struct {
+	parts  []part
+	rate   float64 // how many exchanges were answered in a millisecond then
+	nobody float64
+	sure   bool // whose it is was certain
+	shared bool // it was shared out at least once
 }
 
-func (e *evidence) measure(t time.Time, seen Exchanges) {
-	var found []Exchange
-	last := len(controls) - 1
-	seen.During(t.Add(-controls[last]-4*slip), t.Add(-controls[0]+60*time.Millisecond), func(x Exchange) bool {
-		found = append(found, x)
-		return len(found) < 512
-	})
-	for s := range nsigns {
-		n := &e.control[s]
-		for _, d := range controls {
-			n.of++
-			for i := range found {
-				if s.of(&found[i], t.Add(-d)) {
-					n.seen++
-					break
-				}
-			}
-		}
-		if n.of > 4000 {
-			n.of, n.seen = n.of/2, n.seen/2
-		}
-	}
+type part struct {
+	to      exchangeName
+	route   string
+	class   class
+	lead    float64 // in milliseconds, from the record to the answer
+	ofRoute float64 // the share of all exchanges
+	chance  float64 // how many such exchanges in a millisecond chance brings
+	other   bool    // the record names another request
+	weight  float64
 }
 
-// trusts says whether a record of this kind is known to come with the sign. The kind itself must never have come without;
-// it need not have come often, where the whole class that it is of is known for it.
-func (e *evidence) trusts(c *candidate, s sign) bool {
-	names := c.kinds()
-	if own := e.kind(names[0]); !own.always(s) {
-		return false
-	} else if own.weight[s] >= surprise && own.n >= 3 {
-		return true
-	}
-	for _, name := range names[1:] {
-		// Where others have an ID, one that has none may well be nobody's: that they came from requests proves nothing. But
-		// the threads of a pool all do the same.
-		if s == present && !strings.Contains(name, ofThreads) {
-			continue
+type exchangeName struct {
+	ref   uint64
+	begin int64
+}
+
+// A group is a class of kinds. Its counts are of sightings.
+type group struct {
+	n       float64 // that were somebody's
+	sure    float64 // of these, the ones where that was certain
+	nobody  float64
+	classes [nclasses]float64
+	leads   [nleads]float64
+	whole   bool // all of a file
+	taken   takenList
+	doubled float64 // by how much exchanges have more than one
+}
+
+// again is how likely it is that an exchange that has a record of the group has another.
+func (g *group) again() float64 { return min(1, (g.doubled+1)/(g.n+4)) }
+
+// A takenList says how many records of a group the latest exchanges have.
+type takenList struct {
+	weights map[exchangeName]float64
+	order   []exchangeName
+}
+
+const maxTaken = 512
+
+func (t *takenList) weight(x exchangeName) float64 { return t.weights[x] }
+
+// add counts, and says by how much more there are of those that are not the first.
+func (t *takenList) add(x exchangeName, w float64) (more float64) {
+	before, known := t.weights[x]
+	if !known {
+		if w < 0.003 {
+			return 0
 		}
-		if k := e.kind(name); k.always(s) && k.weight[s] >= wide && k.n >= wideRecords {
-			return true
+		if t.weights == nil {
+			t.weights = map[exchangeName]float64{}
+		}
+		if t.order = append(t.order, x); len(t.order) > maxTaken {
+			delete(t.weights, t.order[0])
+			t.order = t.order[1:]
 		}
 	}
-	return false
+	after := max(0, before+w)
+	t.weights[x] = after
+	return max(0, after-1) - max(0, before-1)
 }
 
-// fails says whether it is certain that records of this kind come from exchanges that fail.
-func (e *evidence) fails(c *candidate) bool {
-	k := e.kind(c.kinds()[0])
-	return k.n > 0 && k.shown[failures] == k.n
-}
-
-// leans says whether it is likely, though not proven, that records of this kind come with the sign.
-func (e *evidence) leans(c *candidate, s sign) bool {
-	k := e.kind(c.kinds()[0])
-	return k.always(s) && k.weight[s] >= surprise/2
-}
-
-// always says that the sign was there each time. What ever came when nobody was there is a background job's.
-func (k *kind) always(s sign) bool {
-	return k.n-k.shown[s] <= k.n/100 && k.nobody <= k.n/100
-}
-
-const ofThreads = "\x02"
-
-// kinds names the kind of the record, and then the classes that this kind is of, ever wider.
-func (c *candidate) kinds() []string {
-	if c.names != nil {
-		return c.names
+// count adds a sighting to what is known of a group, or takes it back.
+func (g *group) count(s *sighting, sign float64) {
+	if !s.sure {
+		g.nobody = max(0, g.nobody+sign*s.nobody)
 	}
+	for i := range s.parts {
+		p := &s.parts[i]
+		w := sign * p.weight
+		g.n = max(0, g.n+w)
+		if s.sure {
+			g.sure = max(0, g.sure+w)
+		}
+		g.classes[p.class] = max(0, g.classes[p.class]+w)
+		l := leadOf(p.lead)
+		g.leads[l] = max(0, g.leads[l]+w)
+		if g.whole {
+			g.doubled = max(0, g.doubled+g.taken.add(p.to, w))
+		}
+	}
+	if g.n+g.nobody > manySightings {
+		g.fade()
+	}
+}
+
+// manySightings is from how many on older ones count less.
+const manySightings = 400
+
+func (g *group) fade() {
+	g.n, g.sure, g.nobody, g.doubled = g.n/2, g.sure/2, g.nobody/2, g.doubled/2
+	for i := range g.classes {
+		g.classes[i] /= 2
+	}
+	for i := range g.leads {
+		g.leads[i] /= 2
+	}
+}
+
+// add keeps a sighting.
+func (k *kind) add(s *sighting) {
+	if len(k.seen) >= maxSeen {
+		k.seen = slices.Delete(k.seen, 0, 1) // what its groups know of it stays
+	}
+	k.seen = append(k.seen, s)
+	k.changed = true
+}
+
+// kindNames names the kind of the record, and then the groups that this kind is of, ever wider.
+func (e *evidence) kindNames(c *candidate) []string {
 	r := c.finding.Record
-	message := template(r.Text)
+	path := c.source.file.Path
+	message := e.templateOf(path, r)
 	own := r.Kind
 	if own == "" {
 		own = message
@@ -205,17 +184,14 @@ func (c *candidate) kinds() []string {
 	if strings.HasSuffix(head, "Error") || strings.HasSuffix(head, "Exception") {
 		head = "exception" // nothing but the exception itself was logged, whatever its type
 	}
-	path := c.source.file.Path
-	c.names = []string{path + "\x00" + own + "\x00" + head + "\x00" + family(r.Thread)}
-	c.names = append(c.names, path+"\x01"+family(r.Thread)+"\x00"+head)
+	names := []string{path + "\x00" + own + "\x00" + head + "\x00" + family(r.Thread), path + "\x01" + family(r.Thread) + "\x00" + head}
 	if r.Thread != "" {
-		c.names = append(c.names, path+ofThreads+family(r.Thread))
+		names = append(names, path+"\x02"+family(r.Thread))
 	}
-	c.names = append(c.names, path+"\x03"+r.Severity.String()+r.Format)
 	if r.Fields != nil {
-		c.names = append(c.names, path+"\x04"+memberNames(r.Fields))
+		names = append(names, path+"\x04"+memberNames(r.Fields))
 	}
-	return c.names
+	return append(names, path+"\x03"+r.Severity.String()+r.Format, path)
 }
 
 // memberNames are those of a JSON record's own object: each place in the code that logs has its own set.
@@ -230,17 +206,77 @@ func memberNames(object []byte) string {
 // family is a thread's name without its number: all threads of a pool.
 func family(thread string) string { return strings.TrimRight(thread, "0123456789") }
 
-// template is a message's first line without what differs from one time to the next: words with digits, and what is quoted.
-func template(text string) string {
-	line, rest, _ := strings.Cut(text, "\n")
+// A template is what messages have in common that the same line of code writes.
+type template struct {
+	words []string // "" where one has digits or quotes
+	name  string
+}
+
+const maxTemplates = 300
+
+// templateOf gives the name of the template that a record's first line is of.
+func (e *evidence) templateOf(path string, r *record.Record) string {
+	line, rest, _ := strings.Cut(r.Text, "\n")
 	if strings.TrimSpace(line) == "" {
 		line, _, _ = strings.Cut(rest, "\n")
 	}
-	var kept []string
-	for word := range strings.FieldsSeq(line[:min(len(line), 200)]) {
-		if !strings.ContainsAny(word, "0123456789\"'`") {
-			kept = append(kept, word)
+	words := strings.Fields(line[:min(len(line), 200)])
+	for i, w := range words {
+		if strings.ContainsAny(w, "0123456789\"'`") {
+			words[i] = ""
 		}
 	}
-	return strings.Join(kept, " ")
+	known := e.templates[path]
+	for _, t := range known {
+		if t.takes(words) {
+			return t.name
+		}
+	}
+	if len(known) >= maxTemplates {
+		known = nil
+	}
+	t := &template{words, strings.Join(strings.Fields(strings.Join(words, " ")), " ")}
+	e.templates[path] = append(known, t)
+	return t.name
+}
+
+// takes says whether a line is of the template: as many words, and most of them the same.
+func (t *template) takes(words []string) bool {
+	if len(words) != len(t.words) {
+		return false
+	}
+	same, of := 0, 0
+	for i, w := range words {
+		if t.words[i] == "" && w == "" {
+			continue
+		}
+		if of++; t.words[i] == w {
+			same++
+		}
+	}
+	return 5*same >= 3*of
+}
+
+// isSomebodys says whether records of this kind have come from exchanges so far.
+func (e *evidence) isSomebodys(c *candidate) bool {
+	n, nobody := 0.0, 0.0
+	for _, s := range e.kindOf(c).seen {
+		n, nobody = n+1-s.nobody, nobody+s.nobody
+	}
+	return n >= 2 && nobody < 0.1*n
+}
+
+// kindOf gives the kind that the record is of.
+func (e *evidence) kindOf(c *candidate) *kind {
+	if c.kind == nil {
+		names := e.kindNames(c)
+		c.kind = remembered(&e.kinds, &e.kindsBefore, names[0])
+		if c.kind.groups == nil {
+			for _, name := range names[1:] {
+				c.kind.groups = append(c.kind.groups, remembered(&e.groups, &e.groupsBefore, name))
+			}
+			c.kind.groups[len(c.kind.groups)-1].whole = true
+		}
+	}
+	return c.kind
 }

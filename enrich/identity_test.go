@@ -1,6 +1,7 @@
 package enrich
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -110,5 +111,33 @@ func TestAnAnswerMayGiveTheIDAway(t *testing.T) {
 		"2026-11-23 22:28:34,100 ERROR [" + own + "] Payment - refused\n"}}}
 	if found := w.run(t, nil); len(found) != 1 || found[0].Exchange.Session != "session-a" || found[0].Inferred {
 		t.Errorf("found %+v, want one exact match with session-a", found)
+	}
+}
+
+// TestWhatStoodThereIsNobodys: when lines were written that are read together, long after one another, is not known from when
+// they were read. Whoever happened to be there then does not get them.
+func TestWhatStoodThereIsNobodys(t *testing.T) {
+	begin := time.Unix(1795472914, 0)
+	var all []Exchange
+	for i := range 40 { // every error of the file's is read while one of these fails
+		at := begin.Add(time.Duration(i) * 50 * time.Millisecond)
+		all = append(all, Exchange{ID: fmt.Sprint(i), Session: "session-a", Method: "GET", Target: "/x", Begin: at, Head: at.Add(45 * time.Millisecond), End: at.Add(48 * time.Millisecond), Status: 500})
+	}
+	lines := ""
+	for i := range 8 {
+		lines += begin.UTC().Add(time.Duration(i-20)*2*time.Second).Format("2006-01-02 15:04:05,000") + " ERROR [job] sync failed\n"
+	}
+	for name, w := range map[string]*world{
+		"at the start": {all: all, written: []written{{"app.log", begin.Add(1030 * time.Millisecond), lines}}},
+		"later": {all: all, written: []written{
+			{"app.log", begin.Add(-20 * time.Second), "2026-11-23 22:28:14,000 INFO [main] up\n"},
+			{"app.log", begin.Add(1030 * time.Millisecond), lines},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if found := w.run(t, func(c *Config) { c.Infer = InferKind }); len(found) != 0 {
+				t.Errorf("found %d, of %s", len(found), found[0].Exchange.ID)
+			}
+		})
 	}
 }

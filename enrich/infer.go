@@ -7,8 +7,7 @@ import (
 )
 
 const (
-	// slip is how much later than it was written a line may arrive. An app answers right after it wrote of its error, so
-	// that the exchange has ended by then.
+	// slip is how much later than it was written a line may arrive where nothing holds it up.
 	slip = 5 * time.Millisecond
 	// settling is how long after a record the answers are awaited that may follow on it.
 	settling = 80 * time.Millisecond
@@ -16,42 +15,61 @@ const (
 	enough = 10 * time.Second
 	// streaming is how long after its head an exchange that goes on streaming may have written a record.
 	streaming = 3 * time.Second
-	// maxOpen is how many exchanges open at once are looked at.
-	maxOpen = 64
+	// behind is how long before a record an exchange may have ended that wrote it: some work goes on behind the answer, and
+	// bytes may be held up on their way.
+	behind = 160 * time.Millisecond
+	// maxNear is how many exchanges are weighed for one record.
+	maxNear = 64
 )
 
 // An observation is what the proxy saw when a record was written.
 type observation struct {
-	at      time.Time
-	open    []*Exchange // those that may have written it
-	blind   bool        // it cannot be known who was there
-	learned bool        // it has counted as evidence
-	looked  bool        // other lines were looked at
+	at    time.Time
+	open  []*Exchange // those that were open then or had just ended
+	near  []*Exchange // these, and those that had ended not long before
+	blind bool        // it cannot be known who was there
+
+	sighting *sighting // nil until it is shared out
+	looked   bool      // other lines were looked at
 }
 
 func (j *Joiner) observe(c *candidate) *observation {
 	r := c.finding.Record
 	o := &observation{at: c.source.written(r)}
-	from := o.at.Add(-slip)
-	o.blind = c.source.late(r) || c.source.backlog(r) || j.config.Exchanges.EvictedSince(from)
-	if o.blind {
-		return o
-	}
-	j.config.Exchanges.During(from, o.at, func(x Exchange) bool {
-		if !x.Streams || x.Head.IsZero() || o.at.Sub(x.Head) < streaming {
-			o.open = append(o.open, &x)
+	o.blind = j.afterwards && r.Time.IsZero() || c.source.late(r) || c.source.backlog(r) || j.config.Exchanges.EvictedSince(o.at.Add(-slip))
+	for back := behind; !o.blind && (back == behind || len(o.near) > maxNear); back /= 4 {
+		if back < slip {
+			o.blind = true
+			break
 		}
-		o.blind = len(o.open) > maxOpen
-		return !o.blind
-	})
+		o.near = o.near[:0]
+		j.config.Exchanges.During(o.at.Add(-back), o.at, func(x Exchange) bool {
+			if !x.Streams || x.Head.IsZero() || o.at.Sub(x.Head) < streaming {
+				x.IDs = nil // they would be most of what a waiting record keeps in memory
+				o.near = append(o.near, &x)
+			}
+			return len(o.near) <= maxNear
+		})
+	}
+	for _, x := range o.near {
+		if x.End.IsZero() || !x.End.Before(o.at.Add(-slip)) {
+			o.open = append(o.open, x)
+		}
+	}
 	return o
 }
 
 // refresh takes in what became of the exchanges whose answer was not known yet.
 func (j *Joiner) refresh(o *observation) {
-	for i, x := range o.open {
-		if x.End.IsZero() {
-			o.open[i] = j.now(x)
+	for i, x := range o.near {
+		if !x.End.IsZero() {
+			continue
+		}
+		now := *j.now(x)
+		now.IDs = nil
+		o.near[i] = &now
+		if k := slices.Index(o.open, x); k >= 0 {
+			o.open[k] = &now
 		}
 	}
 }
@@ -72,62 +90,124 @@ func (j *Joiner) infer(c *candidate, now time.Time) match {
 	settled := now.Sub(o.at) >= settling
 	switch {
 	case o.blind:
-		return none(blind)
-	case !settled && len(o.open) > 0:
+		return match{reason: blind, wait: true} // an answer may yet give its ID away
+	case !settled && len(o.near) > 0:
 		return match{reason: noID, wait: true}
 	}
-	j.refresh(o)
-	if !o.learned {
-		o.learned = true
-		j.grown++
-		j.evidence.learn(c, nil, j.config.Exchanges)
-	}
+	last := !now.Before(c.until)
+	j.weigh(c, now, last)
 	for _, way := range ways {
 		if c.source.ways.off(way.name) || !j.config.Infer.allows(way.name) {
 			continue
 		}
-		if x := way.find(j, c); x != nil {
-			return match{exchange: x, by: way.name, inferred: true}
+		if x := way.find(j, c, last); x != nil {
+			return match{exchange: j.now(x), by: way.name, inferred: true}
 		}
 	}
 	switch {
 	case len(o.open) == 0:
-		return none(nobody)
+		return match{reason: nobody, wait: len(o.near) > 0}
 	case len(o.open) == 1:
 		return match{reason: noEvidence, wait: true}
 	}
 	return match{reason: ambiguous, wait: true}
 }
 
-// The inferred ways that need no other line, the strongest first.
-var ways = []struct {
-	name string
-	find func(*Joiner, *candidate) *Exchange
-}{
-	{byPath, (*Joiner).onPath},
-	{byKind, (*Joiner).failing},
+// weigh shares a record out over the exchanges that may have written it, by what is known of its kind from other records.
+func (j *Joiner) weigh(c *candidate, now time.Time, last bool) {
+	o := c.observed
+	j.refresh(o)
+	k := j.evidence.kindOf(c)
+	if o.sighting == nil {
+		j.evidence.traffic.watch(now, j.config.Exchanges)
+		o.sighting = &sighting{rate: j.evidence.traffic.rate(o.at), parts: make([]part, len(o.near))}
+		k.add(o.sighting)
+	}
+	named := c.names(o.near)
+	for i, x := range o.near {
+		p := &o.sighting.parts[i]
+		if p.chance != 0 && p.class != unanswered {
+			continue
+		}
+		k.changed = true
+		p.to, p.route, p.class, p.lead = nameFor(x), routeOf(x), classOf(x), leadAt(x, o.at, now)
+		p.other = named != nil && !named[i]
+		j.evidence.traffic.expect(p, o.sighting.rate)
+	}
+	if k.changed && (last || len(k.seen) < maxSeen || now.Sub(k.fitted) > fitting) {
+		k.fit()
+		k.changed, k.fitted = false, now
+	}
 }
 
-// onPath gives the one exchange that is of the request the record names. Of several, the one that failed as errors of
-// this kind do.
-func (j *Joiner) onPath(c *candidate) *Exchange {
+// fitting is how often a kind that was seen many times is shared out anew.
+const fitting = 300 * time.Millisecond
+
+// settle tells a sighting whose it was.
+func (s *sighting) settle(x *Exchange) {
+	s.sure, s.nobody = true, 0
+	for i := range s.parts {
+		s.parts[i].weight = 0
+		if s.parts[i].to == nameFor(x) {
+			s.parts[i].weight = 1
+		}
+	}
+}
+
+func nameFor(x *Exchange) exchangeName { return exchangeName{x.Ref, x.Begin.UnixNano()} }
+
+// leadAt is how long after t the answer came; of one that is awaited still, how long it has been awaited.
+func leadAt(x *Exchange, t, now time.Time) float64 {
+	at := answered(x)
+	if at.IsZero() {
+		at = now
+	}
+	return milliseconds(at.Sub(t))
+}
+
+// names says which exchanges are of the request that the record names; nil where it names none that is among them.
+func (c *candidate) names(near []*Exchange) (fits []bool) {
 	r := c.finding.Record
 	if r.Path == "" {
 		return nil
 	}
-	var fit []*Exchange
-	for _, x := range c.observed.open {
-		if isOf(x, r.Method, r.Path, r.Query) && (r.Status < 400 || x.Status == 0 || x.Status == r.Status) {
-			fit = append(fit, x)
-		}
+	some := r.Method != ""
+	fits = make([]bool, len(near))
+	for i, x := range near {
+		fits[i] = isOf(x, r.Method, r.Path, r.Query) && (r.Status < 400 || x.Status == 0 || x.Status == r.Status)
+		some = some || fits[i]
 	}
-	if len(fit) > 1 {
-		if failed := only(fit, func(x *Exchange) bool { return x.Status >= 500 }); failed != nil && j.evidence.trusts(c, failures) {
-			return failed
-		}
+	if !some {
 		return nil
 	}
-	return first(fit)
+	return fits
+}
+
+// The inferred ways that need no other line, the strongest first.
+var ways = []struct {
+	name string
+	find func(j *Joiner, c *candidate, last bool) *Exchange
+}{
+	{byPath, (*Joiner).onPath},
+	{byKind, (*Joiner).ofKind},
+}
+
+// onPath gives the one exchange that is of the request the record names; of several, the one that evidence speaks for.
+func (j *Joiner) onPath(c *candidate, last bool) *Exchange {
+	near := c.observed.near
+	var fit []*Exchange
+	for i, fits := range c.names(near) {
+		if fits {
+			fit = append(fit, near[i])
+		}
+	}
+	switch len(fit) {
+	case 0:
+		return nil
+	case 1:
+		return fit[0]
+	}
+	return j.likeliest(c, last)
 }
 
 // isOf says whether an exchange is of a request, as far as it is named. Loggers leave the query out.
@@ -136,29 +216,31 @@ func isOf(x *Exchange, method, path, query string) bool {
 	return xpath == path && (method == "" || x.Method == method) && (query == "" || xquery == query)
 }
 
-// failing gives the one exchange whose answer failed just when the record was written, where errors of this kind are known
-// to make answers fail.
-func (j *Joiner) failing(c *candidate) *Exchange {
-	for s := range signs {
-		if sign(s) < present && j.evidence.trusts(c, sign(s)) {
-			o := c.observed
-			return only(o.open, func(x *Exchange) bool { return sign(s).of(x, o.at) })
+// convincing is how likely it must be that an exchange wrote a record, at once and when no more is awaited.
+const convincing, convincingAtLast = 0.98, 0.96
+
+// ofKind gives the exchange that what is known of the record's kind speaks for. There must be a link between the two: the
+// exchange failed, or others of the kind came from exchanges like it.
+func (j *Joiner) ofKind(c *candidate, last bool) *Exchange {
+	x := j.likeliest(c, last)
+	if x == nil || classOf(x) != failed && c.kind.somebodys(c.observed.sighting) < 2.5 {
+		return nil
+	}
+	return x
+}
+
+func (j *Joiner) likeliest(c *candidate, last bool) *Exchange {
+	least := convincing
+	if last {
+		least = convincingAtLast
+	}
+	o := c.observed
+	for i, p := range o.sighting.parts {
+		if p.weight >= least && !o.near[i].End.IsZero() {
+			return o.near[i]
 		}
 	}
 	return nil
-}
-
-// only gives the exchange that fits, if no other does.
-func only(list []*Exchange, fits func(*Exchange) bool) (found *Exchange) {
-	for _, x := range list {
-		if fits(x) {
-			if found != nil {
-				return nil
-			}
-			found = x
-		}
-	}
-	return found
 }
 
 func first(list []*Exchange) *Exchange {
@@ -190,22 +272,58 @@ func (t tally) off(way string) bool {
 	return n != nil && n.agreed < 99*n.differed
 }
 
-// audit infers silently what is known for sure.
-func (j *Joiner) audit(c *candidate) {
-	x := c.match.exchange
-	if c.observed == nil || c.observed.blind || x.End.IsZero() {
-		return
-	}
-	j.refresh(c.observed)
-	if c.match.by == byConnection && !failures.of(x, c.observed.at) && slices.ContainsFunc(c.observed.open, func(x *Exchange) bool { return failures.of(x, c.observed.at) }) {
+// audit infers silently what is known for sure, and learns from it.
+func (j *Joiner) audit(c *candidate, now time.Time) {
+	x, o := c.match.exchange, c.observed
+	if o == nil || o.blind || x.End.IsZero() || c.match.by == byConnection && x.End.Before(o.at.Add(-slip)) {
 		return // not certain enough to learn from
 	}
+	if k := j.evidence.kindOf(c); len(k.seen) >= maxSeen && now.Sub(k.fitted) < fitting {
+		return
+	}
+	j.weigh(c, now, true)
 	for _, way := range ways {
-		if got := way.find(j, c); got != nil {
-			agreed := got.Ref == x.Ref && got.ID == x.ID
+		if got := way.find(j, c, true); got != nil {
+			agreed := nameFor(got) == nameFor(x)
 			c.source.ways.count(way.name, agreed)
 			j.metrics.agreement.WithLabelValues(way.name, map[bool]string{true: "yes", false: "no"}[agreed]).Inc()
 		}
 	}
-	j.evidence.learn(c, x, j.config.Exchanges)
+	for _, g := range c.kind.groups {
+		g.count(o.sighting, -1)
+	}
+	o.sighting.settle(x)
+	for _, g := range c.kind.groups {
+		g.count(o.sighting, 1)
+	}
+	c.kind.changed = true
+}
+
+// contradicted says whether evidence speaks against the connection's exchange, which had ended when the record was written. A
+// request that was sent anew on another connection leaves its errors under the old one's name: errors of this kind come from
+// exchanges that fail, and not this one has failed just now but another one that was open.
+func (j *Joiner) contradicted(c *candidate, now time.Time) bool {
+	x, o := c.match.exchange, c.observed
+	if x == nil || o.blind || !c.afterwards() {
+		return false
+	}
+	if classOf(x) == failed && o.at.Sub(x.End) < heldUp {
+		return false
+	}
+	j.refresh(o)
+	another := slices.ContainsFunc(o.open, func(x *Exchange) bool { return classOf(x) == failed || x.End.IsZero() })
+	if fails, n := j.evidence.kindOf(c).fails(o.sighting); n >= 1 {
+		return fails > n/2
+	}
+	return another
+}
+
+// heldUp is by how much a line may be held up on its way.
+const heldUp = 30 * time.Millisecond
+
+// afterwards says whether the connection's exchange had ended when the record was written, and others were open: whether
+// one of them fails is to be seen.
+func (c *candidate) afterwards() bool {
+	x, o := c.match.exchange, c.observed
+	return c.match.by == byConnection && !x.End.IsZero() && o.at.Sub(x.End) > slip && len(o.open) > 0
 }

@@ -95,7 +95,6 @@ type Joiner struct {
 	mu       sync.Mutex
 	evidence *evidence
 	audits   *rate.Limiter
-	grown    int // how much evidence there is
 	files    map[*tail.File]*source
 	waiting  []*candidate
 	folds    *folds
@@ -104,6 +103,8 @@ type Joiner struct {
 	relook   time.Time     // when those are looked at next
 	next     time.Time     // when Run looks next; zero: not before something waits
 	wake     chan struct{} // tells Run that next is sooner now
+
+	afterwards bool // records are read long after they were written: see Hindsight
 }
 
 // A source is one log file, as far as it was read.
@@ -117,7 +118,8 @@ type source struct {
 	history history
 	lag     lag
 	ways    tally
-	start   int64 // what stood in the file when it was first read: of these bytes nobody knows when they were written
+	start   int64 // of the bytes before it nobody knows when they were written: they stood there when the file was first read
+	filling bool  // what is read now may still be of these
 	// partial is where a record begins that was given out although its line had no end, or -1. Should the line go on after
 	// all, the tailer hands out the whole of it again.
 	partial int64
@@ -132,12 +134,11 @@ type candidate struct {
 
 	observed *observation // nil where it does not count
 	audit    bool         // what is certain of it counts as evidence
-	names    []string
-	look     time.Time // when to look again
+	kind     *kind        // nil until it is asked for
+	look     time.Time    // when to look again
 	step     time.Duration
 	fold     *fold
 	next     time.Time // it is not looked at before
-	grown    int       // the evidence that was there when it was last looked at
 }
 
 // New gives a joiner.
@@ -166,6 +167,10 @@ func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
 	s.history.note(b.Offset+int64(len(b.Data)), b.Arrived)
 	if b.Record {
 		return j.readAgain(ctx, s, b)
+	}
+	if s.filling {
+		s.start = b.Offset + int64(len(b.Data))
+		s.filling = len(b.Data) >= bulk
 	}
 	s.cut.Feed(b.Offset, b.Data, b.Arrived, s.take)
 	if b.Partial || b.Last {
@@ -200,7 +205,9 @@ func (j *Joiner) readAgain(ctx context.Context, s *source, b *tail.Block) error 
 	if r == nil {
 		return nil
 	}
-	hold := b.File.Hold(r.Offset, b.Offset+int64(len(b.Data)))
+	end := b.Offset + int64(len(b.Data))
+	s.start = max(s.start, end)
+	hold := b.File.Hold(r.Offset, end)
 	hold.Close()
 	return j.consider(ctx, s, finding(b.File, r, hold), b.Arrived)
 }
@@ -209,6 +216,7 @@ func (j *Joiner) source(b *tail.Block) *source {
 	s := j.files[b.File]
 	if s == nil {
 		s = &source{file: b.File, cut: record.New(j.options(b), b.File.Note()), partial: -1, ways: tally{}}
+		s.filling = len(b.Data) >= bulk || b.Arrived.Sub(j.silent.from) < starting
 		j.files[b.File] = s
 	}
 	return s
@@ -261,6 +269,9 @@ func (j *Joiner) settle(ctx context.Context, s *source, end int64, now time.Time
 	if len(found) > 0 {
 		s.learn()
 	}
+	for _, r := range found { // the last one tells of all that came with it how late they are
+		s.learnLag(r)
+	}
 	for i, r := range found {
 		if err := j.consider(ctx, s, finding(s.file, r, holds[i]), now); err != nil {
 			return err
@@ -277,7 +288,6 @@ func finding(f *tail.File, r *record.Record, hold *tail.Hold) *Finding {
 func (j *Joiner) consider(ctx context.Context, s *source, f *Finding, now time.Time) error {
 	j.metrics.found.WithLabelValues(f.Record.Severity.String()).Inc()
 	j.config.Ledger.Found(FromRecord, 1)
-	s.learnLag(f.Record)
 	for _, pattern := range j.config.Ignore {
 		if pattern.MatchString(f.Record.Text) {
 			j.metrics.unmatched.WithLabelValues("ignored").Inc()
@@ -309,16 +319,16 @@ func (j *Joiner) proceed(ctx context.Context, c *candidate, now time.Time) error
 		j.await(c, now)
 		return nil
 	}
-	if c.step == 0 && j.contradicted(c) {
+	if c.step == 0 && j.contradicted(c, now) {
 		c.fallBack()
 	}
 	if c.step > 0 && c.match.exchange == nil {
-		if now.Before(c.look) && j.grown == c.grown {
+		if now.Before(c.look) {
 			j.waiting = append(j.waiting, c)
 			return nil
 		}
 		c.match = j.infer(c, now)
-		c.look, c.step, c.grown = now.Add(c.step), 2*c.step, j.grown
+		c.look, c.step = earlier(now.Add(c.step), c.until), 2*c.step
 	}
 	nameless := j.whose(c.match.exchange, now)
 	soon := c.unsettled() && now.Before(c.until)
@@ -348,7 +358,14 @@ func (j *Joiner) conclude(ctx context.Context, c *candidate, now time.Time) erro
 	if c.fold != nil {
 		c.fold.c = nil
 	}
-	return j.decide(ctx, c)
+	return j.decide(ctx, c, now)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // unsettled says whether time can tell more: the exchange is open, and its session may become known.
@@ -357,13 +374,13 @@ func (c *candidate) unsettled() bool {
 }
 
 // decide gives the finding out, or counts why it is not.
-func (j *Joiner) decide(ctx context.Context, c *candidate) error {
+func (j *Joiner) decide(ctx context.Context, c *candidate, now time.Time) error {
 	f := &c.finding
 	if f.Record.Time.IsZero() {
 		f.Record.Time = f.Record.Arrived
 	}
 	if c.audit && c.match.exchange != nil && !c.match.inferred {
-		j.audit(c)
+		j.audit(c, now)
 	}
 	f.Exchange, f.By, f.Inferred = c.match.exchange, c.match.by, c.match.inferred
 	matched := f.Exchange != nil && f.Exchange.HasSession()

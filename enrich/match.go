@@ -2,7 +2,6 @@ package enrich
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/openreplay/log-sidecar/enrich/record"
@@ -56,7 +55,12 @@ func (j *Joiner) exact(s *source, r *record.Record) match {
 	if m.exchange != nil || m.reason == ambiguous {
 		return m
 	}
-	return j.byPort(r.Client, s.written(r), func(x *Exchange) bool { return r.Status == 0 || x.Status == 0 || r.Status == x.Status })
+	if j.afterwards && r.Time.IsZero() {
+		return m
+	}
+	return j.byPort(r.Client, s.written(r), func(x *Exchange) bool {
+		return (r.Status == 0 || x.Status == 0 || r.Status == x.Status) && (r.Method == "" || isOf(x, r.Method, r.Path, r.Query))
+	})
 }
 
 // byWords looks for an ID among the record's words. An ID that several sessions sent proves nothing: a wrong user is
@@ -192,24 +196,4 @@ func oneOf(a, b *Exchange, fits func(*Exchange) bool) match {
 		return matched(b, byConnection)
 	}
 	return none(ambiguous)
-}
-
-// contradicted says whether evidence speaks against the connection's exchange: errors of this kind come from exchanges that
-// fail, it has not failed, and another one did just then. A request that was sent anew on another connection leaves its
-// errors under the old one's name.
-func (j *Joiner) contradicted(c *candidate) bool {
-	x, o := c.match.exchange, c.observed
-	if x == nil || c.match.by != byConnection || o.blind || x.End.IsZero() || failures.of(x, o.at) && !c.afterwards() {
-		return false
-	}
-	j.refresh(o)
-	fails := slices.ContainsFunc(o.open, func(x *Exchange) bool { return failures.of(x, o.at) })
-	return fails && (o.at.Sub(x.End) > slip || j.evidence.fails(c)) || c.afterwards() && j.evidence.fails(c)
-}
-
-// afterwards says whether the connection's exchange had ended when the record was written, and others were open: whether
-// one of them fails is to be seen.
-func (c *candidate) afterwards() bool {
-	x, o := c.match.exchange, c.observed
-	return c.match.by == byConnection && !x.End.IsZero() && o.at.Sub(x.End) > slip && len(o.open) > 0
 }

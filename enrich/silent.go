@@ -17,6 +17,8 @@ const (
 	searching = time.Second
 	// maxSilent bounds what is remembered of exchanges, in each of two generations.
 	maxSilent = 4096
+	// starting is how long after its start the sidecar still finds what stood in the files before.
+	starting = time.Second
 	// bulk is a block's size in bytes from which on the file is being caught up with.
 	bulk = 64 << 10
 )

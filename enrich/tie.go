@@ -34,7 +34,7 @@ func (j *Joiner) byOtherLines(c *candidate) match {
 	if x := j.tiedBy(c, thread, true); x != nil && c.mayBe(x) {
 		return match{exchange: x, by: byWorker, inferred: true}
 	}
-	if pid != "" && j.evidence.leans(c, present) { // a process may do many things at once
+	if pid != "" && j.evidence.isSomebodys(c) { // a process may do many things at once
 		if x := j.tiedBy(c, pid, true); x != nil && len(c.observed.open) == 1 && c.mayBe(x) {
 			return match{exchange: x, by: byWorker, inferred: true}
 		}
@@ -52,7 +52,7 @@ func (c *candidate) mayBe(x *Exchange) bool {
 // ownIDs gives what the app may call the request: what stands under ID keys, and what stands in brackets in the first line.
 func ownIDs(r *record.Record) (ids []string) {
 	for _, id := range r.IDs {
-		if len(id) >= 3 && len(id) <= 64 && strings.ContainsAny(id, "0123456789") && len(ids) < 4 && chance(id) > 12 {
+		if len(id) <= 64 && len(ids) < 4 && strings.ContainsFunc(id, func(c rune) bool { return c < 'A' }) {
 			ids = append(ids, id)
 		}
 	}
@@ -111,7 +111,7 @@ func (j *Joiner) tiedBy(c *candidate, word string, worker bool) (found *Exchange
 		parsed++
 		at, known := c.source.history.arrived(offset)
 		r := record.One(record.Options{All: true}, c.source.file.Note(), offset, line, at)
-		if r == nil || !known {
+		if r == nil || !known || !worker && chance(word) < identifiesNamed && !slices.Contains(r.IDs, word) {
 			return parsed < maxParsed
 		}
 		x := j.named(c, r, at)

@@ -43,9 +43,11 @@ func (w *world) seen(yield func(Exchange) bool) {
 			continue
 		}
 		x.Ref = uint64(i + 1)
-		if x.Head.IsZero() || x.Head.After(w.now) {
+		switch {
+		case x.Head.IsZero() && !x.End.After(w.now): // the app gave no answer, and the proxy did
+		case x.Head.IsZero() || x.Head.After(w.now):
 			x.Head, x.Status = time.Time{}, 0
-		} else {
+		default:
 			x.IDs = append(slices.Clone(x.IDs), w.answered[x.ID]...)
 		}
 		if x.End.After(w.now) {

@@ -3,6 +3,7 @@ package forwarder
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -69,7 +70,7 @@ func (b *builder) entry(f *enrich.Finding) *Entry {
 		EventTime: r.Time,
 		Fields:    b.fields(r.Fields, f.Exchange),
 		Repeats:   len(f.Repeats),
-		Source:    Source{File: strings.ToValidUTF8(f.Path, "\uFFFD"), Offset: r.Offset, Length: r.Length},
+		Source:    Source{File: valid(f.Path), Offset: r.Offset, Length: r.Length},
 	}
 	if x := f.Exchange; x != nil {
 		e.Labels = b.labels(f, x)
@@ -85,14 +86,20 @@ func (b *builder) entry(f *enrich.Finding) *Entry {
 // drops a second entry with equal project, timestamp and insertId. It is never made from content, so that equal errors
 // stay two. Its last part sorts entries of one timestamp into the order of the file.
 func insertID(state, file string, offset int64) string {
-	return fmt.Sprintf("%s-%s-%012x", state, file, offset)
+	const digits = 12
+	b := make([]byte, 0, len(state)+len(file)+2+16)
+	b = append(append(append(append(b, state...), '-'), file...), '-')
+	for least := int64(1) << (4 * (digits - 1)); offset < least && least > 1; least >>= 4 {
+		b = append(b, '0')
+	}
+	return string(strconv.AppendInt(b, offset, 16))
 }
 
 func (b *builder) labels(f *enrich.Finding, x *enrich.Exchange) []Label {
 	labels := make([]Label, 0, 8)
 	add := func(key, value string) {
 		if value != "" {
-			labels = append(labels, Label{key, strings.ToValidUTF8(value, "\uFFFD")})
+			labels = append(labels, Label{key, valid(value)})
 		}
 	}
 	add("openReplaySessionToken", x.Session)
@@ -106,14 +113,16 @@ func (b *builder) labels(f *enrich.Finding, x *enrich.Exchange) []Label {
 	}
 	add("requestId", x.ID)
 	add("matchedBy", f.By)
-	add("match", map[bool]string{false: "exact", true: "inferred"}[f.Inferred])
+	if add("match", "exact"); f.Inferred {
+		labels[len(labels)-1].Value = "inferred"
+	}
 	add("sessionBy", x.SessionBy)
 	return labels
 }
 
 // clean gives text as it may leave: valid UTF-8, without secrets, not too long.
 func (b *builder) clean(text string, x *enrich.Exchange) string {
-	text = strings.ToValidUTF8(text, "\uFFFD")
+	text = valid(text)
 	if b.redact {
 		text = redact(text)
 		if x != nil && x.Session != "" { // the token stands only in its label
@@ -121,6 +130,14 @@ func (b *builder) clean(text string, x *enrich.Exchange) string {
 		}
 	}
 	return cut(text, maxMessage)
+}
+
+// valid repairs what is not UTF-8; mostly nothing is.
+func valid(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
 // fields gives a JSON record's own object as it may leave. One that is too large is left out: its message is sent all

@@ -28,20 +28,60 @@ var secrets = []secret{
 }
 
 func redact(text string) string {
-	lower := strings.ToLower(text)
-	for _, s := range secrets {
-		if s.sign(lower) {
-			text = s.pattern.ReplaceAllString(text, s.with)
+	if found := signsIn(text); found != 0 {
+		for i, s := range secrets {
+			if found&(1<<i) != 0 {
+				text = s.pattern.ReplaceAllString(text, s.with)
+			}
 		}
 	}
 	return text
 }
 
-func (s *secret) sign(lower string) bool {
-	for _, sign := range s.signs {
-		if strings.Contains(lower, sign) {
-			return true
+// signsIn has a bit for each secret of which the text has a sign, in whatever case.
+func signsIn(text string) (found uint) {
+	for i := 0; i+3 <= len(text); i++ {
+		three := threeLetters(text[i], text[i+1], text[i+2])
+		if signBegins[three>>6]&(1<<(three&63)) != 0 {
+			found |= signsAt(text[i:])
 		}
 	}
-	return false
+	for i, s := range secrets {
+		for _, sign := range s.signs {
+			// One character alone is no word; and Kelvin's sign counts as a k to a pattern without regard to case.
+			if len(sign) == 1 && strings.Contains(text, sign) || len(sign) > 1 && strings.Contains(text, "\u212a") {
+				found |= 1 << i
+			}
+		}
+	}
+	return found
 }
+
+func signsAt(text string) (found uint) {
+	for i, s := range secrets {
+		for _, sign := range s.signs {
+			if len(sign) > 1 && len(text) >= len(sign) && strings.EqualFold(text[:len(sign)], sign) {
+				found |= 1 << i
+			}
+		}
+	}
+	return found
+}
+
+// threeLetters tells letters apart without regard to case, in 15 bits.
+func threeLetters(a, b, c byte) uint {
+	return uint(a&31)<<10 | uint(b&31)<<5 | uint(c&31)
+}
+
+// signBegins has a bit for each three letters with which a word among the signs begins.
+var signBegins = func() (bits [1 << 15 / 64]uint64) {
+	for _, s := range secrets {
+		for _, sign := range s.signs {
+			if len(sign) > 1 {
+				three := threeLetters(sign[0], sign[1], sign[2])
+				bits[three>>6] |= 1 << (three & 63)
+			}
+		}
+	}
+	return bits
+}()

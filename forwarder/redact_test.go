@@ -23,3 +23,18 @@ func TestRedact(t *testing.T) {
 		}
 	}
 }
+
+// Without the search for signs beforehand the same is masked.
+func TestSignsMissNothing(t *testing.T) {
+	for _, text := range []string{"", "?", "a=1", "x?y=z", "TOKEN", "auth_Token=abcdef", "pAsSwD: x", "my apikey: y", "Set-Cookie: a=b",
+		"bearer abcdefghi", "BASIC dXNlcjpwYXNz", "credentials=x", "access_to\u212aen=secret1", "the second token", "secre", "ke", "key=", "api-\u212aEY=1",
+		"proxy_authorization: abc", "x=passwor", "passwords=\"geheim\""} {
+		want := text
+		for _, s := range secrets {
+			want = s.pattern.ReplaceAllString(want, s.with)
+		}
+		if got := redact(text); got != want {
+			t.Errorf("%q becomes %q, without the search %q", text, got, want)
+		}
+	}
+}

@@ -76,9 +76,18 @@ func (a *answer) WriteHeader(status int) {
 	if strings.HasPrefix(h.Get("Content-Type"), "text/event-stream") {
 		delete(h, "Content-Type")
 	}
-	if a.resp.ContentLength != 0 && a.resp.Body != http.NoBody {
+	if !a.isHere() {
 		a.sent()
 	}
+}
+
+// isHere says whether the body has come with the head, so that both go out together without anybody's waiting.
+func (a *answer) isHere() bool {
+	if a.resp.ContentLength == 0 || a.resp.Body == http.NoBody {
+		return true
+	}
+	b, ok := a.resp.Body.(*answerBody)
+	return ok && a.resp.ContentLength > 0 && int64(b.passage.hop.r.Buffered()) >= a.resp.ContentLength
 }
 
 // frame says how the answer ends, and whether its connection does. It must where the upload was not read to its end: what
@@ -114,6 +123,9 @@ func respell(h http.Header, from, to string) {
 // ReadFrom copies the body. An answer that breaks off must not look complete: the panic makes the HTTP server cut the
 // connection, after what has come was passed on.
 func (a *answer) ReadFrom(body io.Reader) (n int64, err error) {
+	if app := a.straight(body); app != nil {
+		return a.pass(body.(*answerBody), app)
+	}
 	buf := pieces.Get().(*[32 << 10]byte)
 	defer pieces.Put(buf)
 	for {

@@ -24,9 +24,10 @@ type exchange struct {
 	answer    answer
 	upgrade   string // the protocol that the client wants to change to
 	preflight *preflight
-	page      string   // the origin of the page that asks, where it is not the app's own
+	origin    string   // that of the page that asks, where it is not the app's own
 	cookies   []string // the request's Cookie lines, as the app gets them
-	give      string   // the cookie of ours that the answer is to set, "" for none
+	page      page
+	give      string // the cookie of ours that the answer is to set, "" for none
 
 	ready *http.Response // the answer, where it was asked for before goproxy came into play
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/openreplay/log-sidecar/tracker"
 )
 
 // ServeHTTP handles one request. What goproxy by itself would change in it is set right here, around goproxy.
@@ -25,6 +27,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case p.refuse.matches(target):
 		p.metrics.refused.WithLabelValues("local_only").Inc()
 		deny(w, http.StatusForbidden)
+		return
+	case p.serveOwn(w, r, target):
 		return
 	}
 	x := p.newExchange(w, r, target)
@@ -86,6 +90,9 @@ func (x *exchange) outgoing(r *http.Request) *http.Request {
 		appendForwardedFor(r.Header, x.Client)
 	}
 	x.preflight = newPreflight(r, x.proxy.sessions)
+	if x.proxy.config.Tracker != nil && x.upgrade == "" && tracker.Wanted(r) {
+		x.page.wanted, x.page.asked = true, x.proxy.config.Tracker.Ask(r.Header)
+	}
 	x.body = newUpload(r)
 	return r
 }

@@ -21,6 +21,7 @@ func (x *exchange) learn(resp *http.Response) {
 	x.answer.instant = eventStream || isGRPC(h)
 	x.Streams = eventStream || resp.StatusCode == http.StatusSwitchingProtocols
 	x.answer.resp = resp
+	x.track(resp)
 	if resp.StatusCode >= 500 {
 		x.answer.page = newErrorPage(h)
 	}

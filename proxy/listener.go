@@ -67,6 +67,14 @@ func (c *client) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// ReadFrom must not get lost either: by it a body goes from socket to socket.
+func (c *client) ReadFrom(r io.Reader) (int64, error) {
+	if to, ok := c.Conn.(io.ReaderFrom); ok {
+		return to.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{c.Conn}, r)
+}
+
 // watch lets x know when its client goes. The HTTP server reads while the exchange goes on, to notice just that.
 func (c *client) watch(x *exchange) (stop func() bool) {
 	c.serves.Store(x)

@@ -16,6 +16,8 @@ type metrics struct {
 	clientLost *prometheus.CounterVec
 	panics     prometheus.Counter
 	tunnels    prometheus.Gauge
+	pages      *prometheus.CounterVec
+	relays     *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -44,6 +46,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		panics:     counter("observer_panics_total", "Reports lost to a failure behind the proxy."),
 		tunnels:    auto.NewGauge(prometheus.GaugeOpts{Name: "sidecar_proxy_tunnels", Help: "Open WebSockets and other upgraded connections."}),
 	}
+	m.pages = vector("tracker_pages_total", "Pages that were to have the tracker's script, by what came of it.", "result")
+	m.relays = vector("tracker_calls_total", "The tracker's calls that were relayed to OpenReplay, by the first digit of the status.", "class")
 	exchanges := vector("exchanges_total", "Requests handed on, by the first digit of the status.", "class")
 	for i, class := range []string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"} {
 		m.exchanges[i] = exchanges.WithLabelValues(class)

@@ -21,6 +21,7 @@ import (
 	"github.com/openreplay/log-sidecar/enrich"
 	"github.com/openreplay/log-sidecar/internal/keypair"
 	"github.com/openreplay/log-sidecar/session"
+	"github.com/openreplay/log-sidecar/tracker"
 )
 
 // An Observer hears of every exchange with the app. Implementations copy what they keep and never block: the calls stand
@@ -70,6 +71,10 @@ type Config struct {
 	// SessionCookie lets the answer to a request with the header set a cookie of ours, so that navigations bring the token
 	// to every pod. The app never sees it.
 	SessionCookie bool
+	// Tracker puts OpenReplay's tracker into the app's pages; nil leaves them alone.
+	Tracker *tracker.Tracker
+	// Ingest is OpenReplay's ingest point, to which the tracker's calls below tracker.IngestPath are relayed; "" relays none.
+	Ingest string
 
 	// TLSCert and TLSKey are PEM files to speak TLS to clients; they are read again when they change.
 	TLSCert, TLSKey string
@@ -106,6 +111,7 @@ type Proxy struct {
 	ids      idHeaders
 	refuse   refusal
 	memory   *session.Memory
+	ingest   *tracker.Ingest // nil where nothing is relayed
 	tunnels  tunnels
 	gate     gate
 	slots    chan struct{} // one for each client that is connected
@@ -130,6 +136,12 @@ func New(c Config, observer Observer, reg prometheus.Registerer) (*Proxy, error)
 	p.engine = newEngine(p)
 	if p.server, err = p.newServer(); err != nil {
 		return nil, err
+	}
+	if c.Ingest != "" {
+		drop := append(append([]string{}, c.SessionHeaders...), sessionIDHeader)
+		if p.ingest, err = tracker.NewIngest(c.Ingest, drop, p.relayed); err != nil {
+			return nil, err
+		}
 	}
 	p.metrics = newMetrics(reg)
 	app.clients = &clientSide{connect: connectFrom, lost: p.metrics.clientLost, log: p.log}

@@ -16,16 +16,16 @@ func (p *Proxy) whose(x *exchange, r *http.Request) (by string) {
 	own, doubted := p.takeOwnCookie(r)
 	x.cookies = h["Cookie"]
 	var outside bool
-	x.page, outside = pageOf(r)
+	x.origin, outside = pageOf(r)
 	if p.memory != nil && by != byInvalid && by != byConflict {
-		x.AppSession = p.memory.Key(x.cookies, x.page)
+		x.AppSession = p.memory.Key(x.cookies, x.origin)
 	}
 	switch by {
 	case byHeader, bySessionID:
 		if p.memory != nil {
 			p.memory.Teach(x.AppSession, x.cookies, x.Session, x.SessionID)
 		}
-		if p.config.SessionCookie && x.page == "" {
+		if p.config.SessionCookie && x.origin == "" {
 			x.give = own.renewed(x.Session, x.SessionID, x.Begin)
 		}
 	case byNone:
@@ -55,7 +55,7 @@ func (p *Proxy) withoutHeader(x *exchange, own ownCookie, outside bool) (by stri
 			return byCookie
 		}
 		return byLearned
-	case (why == session.Unknown || why == session.Over) && own.token != "" && own.aloneAt(x.Begin) && !outside && x.page == "":
+	case (why == session.Unknown || why == session.Over) && own.token != "" && own.aloneAt(x.Begin) && !outside && x.origin == "":
 		x.Session, x.SessionID = own.token, own.id
 		return byCookie
 	}
@@ -70,7 +70,7 @@ func (x *exchange) tellBrowser(resp *http.Response) {
 		if x.SessionBy != byHeader && x.SessionBy != bySessionID {
 			token, id = "", 0
 		}
-		x.proxy.memory.Replaced(x.AppSession, x.page, x.cookies, set, token, id)
+		x.proxy.memory.Replaced(x.AppSession, x.origin, x.cookies, set, token, id)
 	}
 	if x.give != "" && mayGive(resp) {
 		resp.Header["Set-Cookie"] = append(set[:len(set):len(set)], ownCookieLine(x.give, spokeTLS(x.answer.request)))

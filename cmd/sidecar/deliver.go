@@ -107,9 +107,7 @@ func (d *delivery) once() error {
 	if books != nil {
 		defer books.Close()
 	}
-	logs, err := tail.New(tail.Config{Globs: d.config.Logs, From: tailFrom(d.config.From), Survey: d.survey, Checkpoint: d.checkpointPath(),
-		Spool: filepath.Join(d.config.State, "streams"), Bound: d.config.LogsRoom, Free: d.config.FreeLogs,
-		Log: d.log, Registerer: reg})
+	logs, err := tail.New(d.reads(reg))
 	if err != nil {
 		return err
 	}
@@ -216,6 +214,13 @@ func guard(part string, f func() error) (err error) {
 	return f()
 }
 
+// reads is how the logs are read.
+func (s *sidecar) reads(reg prometheus.Registerer) tail.Config {
+	return tail.Config{Globs: s.config.Logs, From: tailFrom(s.config.From), Survey: s.survey,
+		Checkpoint: filepath.Join(s.config.State, "checkpoint"), Spool: filepath.Join(s.config.State, "streams"),
+		Bound: s.config.LogsRoom, Free: s.config.FreeLogs, Log: s.log, Registerer: reg}
+}
+
 func tailFrom(from string) tail.From {
 	return map[string]tail.From{"auto": tail.Auto, "beginning": tail.Beginning, "end": tail.End}[from]
 }
@@ -223,8 +228,6 @@ func tailFrom(from string) tail.From {
 func inferFrom(infer string) enrich.Infer {
 	return map[string]enrich.Infer{"path": enrich.InferPath, "kind": enrich.InferKind, "nothing": enrich.InferNothing}[infer]
 }
-
-func (d *delivery) checkpointPath() string { return filepath.Join(d.config.State, "checkpoint") }
 
 // openJournal gives nil where there is no room for one: errors are delivered all the same.
 func (d *delivery) openJournal() *journal.Journal {

@@ -66,28 +66,35 @@ func (r *recorded) exchange() enrich.Exchange {
 		Begin: r.Begin, Head: r.Head, End: r.End, Status: r.Status, Streams: r.Streams}
 }
 
-// readExchanges fills a table with what a recorder wrote.
-func readExchanges(path string) (*table.Table, error) {
+// readExchanges fills a table with what a recorder wrote, and says when the first exchange began and the last one ended.
+func readExchanges(path string) (h enrich.Hindsight, closing func() error, err error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("--exchanges: %w", err)
+		return h, nil, fmt.Errorf("--exchanges: %w", err)
 	}
 	defer file.Close()
 	t, err := table.Open(table.Config{Size: 256 << 20})
 	if err != nil {
-		return nil, err
+		return h, nil, err
 	}
+	h.Exchanges = t
 	lines := bufio.NewScanner(file)
 	lines.Buffer(nil, 1<<20)
 	for n := 1; lines.Scan(); n++ {
 		var r recorded
 		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
 			t.Close()
-			return nil, fmt.Errorf("--exchanges %s:%d: %w", path, n, err)
+			return h, nil, fmt.Errorf("--exchanges %s:%d: %w", path, n, err)
 		}
 		x := r.exchange()
 		t.Begin(&x)
 		t.End(&x)
+		if h.From.IsZero() || x.Begin.Before(h.From) {
+			h.From = x.Begin
+		}
+		if x.End.After(h.To) {
+			h.To = x.End
+		}
 	}
-	return t, lines.Err()
+	return h, t.Close, lines.Err()
 }

@@ -20,9 +20,10 @@ var mayKnow = map[string][]string{
 	"bridge":                 {"session", "internal/mapped"},
 	"internal/localcloud":    {"internal/localcloud/lql"},
 	"enrich":                 {"enrich/tail", "enrich/record"},
+	"tracker":                nil,
 	"internal/mapped":        nil,
 	"enrich/table":           {"enrich", "enrich/tail", "enrich/record", "session", "internal/mapped"},
-	"proxy":                  {"internal/keypair", "enrich", "enrich/tail", "enrich/record", "session", "internal/mapped"},
+	"proxy":                  {"internal/keypair", "tracker", "enrich", "enrich/tail", "enrich/record", "session", "internal/mapped"},
 	"forwarder":              {"enrich", "enrich/tail", "enrich/record", "session", "internal/mapped", "forwarder/journal"},
 	"forwarder/cloudlogging": {"forwarder", "enrich", "enrich/tail", "enrich/record", "session", "internal/mapped", "forwarder/journal"},
 }

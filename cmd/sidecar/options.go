@@ -13,6 +13,7 @@ import (
 	"github.com/openreplay/log-sidecar/enrich/record"
 	"github.com/openreplay/log-sidecar/proxy"
 	"github.com/openreplay/log-sidecar/session"
+	"github.com/openreplay/log-sidecar/tracker"
 )
 
 // config is everything that can be set. Its zero value is not useful: see newConfig.
@@ -29,6 +30,10 @@ type config struct {
 	Sessions          string
 	SessionsSize      int64
 	SessionCookie     bool
+	TrackerKey        string
+	TrackerIngest     string
+	TrackerDirect     bool
+	TrackerConsent    string
 	RequestIDHeader   string
 	AnswerRequestID   bool
 	TraceParent       bool
@@ -140,6 +145,10 @@ func (c *config) options() []option {
 		{"sessions", "session.file", "FILE", text(&c.Sessions), "where that is kept; best on a memory-backed path. Default: `STATE/sessions`"},
 		{"sessions-size", "session.size", "SIZE", size(&c.SessionsSize), "how much room it has: some 4,000 browsers a MiB"},
 		{"session-cookie", "session.cookie", "", flagged(&c.SessionCookie), "let the answer to a request with the header set a cookie of the sidecar's own with the token, which the app never sees"},
+		{"tracker-project-key", "tracker.projectKey", "KEY", text(&c.TrackerKey), "put OpenReplay's tracker, for this project, into the app's pages that have none: SESSIONS.md"},
+		{"tracker-ingest", "tracker.ingest", "URL", text(&c.TrackerIngest), "OpenReplay's ingest point, such as `https://openreplay.example.com/ingest`; the tracker's calls are relayed to it under the app's own origin, below `" + tracker.IngestPath + "`"},
+		{"tracker-direct", "tracker.direct", "", flagged(&c.TrackerDirect), "have the tracker that is put into pages call the ingest point itself, and relay nothing"},
+		{"tracker-consent", "tracker.consent", "COOKIE", text(&c.TrackerConsent), "the tracker that is put into pages waits for this cookie of the app's, `NAME` or `NAME=VALUE`"},
 		{"request-id-header", "requestID.header", "NAME", text(&c.RequestIDHeader), "kept if it came, made if not"},
 		{"answer-request-id", "requestID.answer", "", flagged(&c.AnswerRequestID), "give the request ID back to the client, under the same name"},
 		{"trace-parent", "requestID.traceParent", "", flagged(&c.TraceParent), "give requests that come without `traceparent` a new one, for apps that log its trace ID. Its flags are 00: a tracing agent that follows its caller records no such request"},
@@ -335,6 +344,12 @@ func (c *config) validate() error {
 	}
 	if (c.OpenReplayURL == "") != (c.OpenReplayProject == "") {
 		problem("openreplay: the link needs both --openreplay-url and --openreplay-project")
+	}
+	if c.TrackerKey != "" && c.TrackerIngest == "" {
+		problem("tracker.projectKey: the tracker has to know where OpenReplay is; set --tracker-ingest")
+	}
+	if (c.TrackerDirect || c.TrackerConsent != "") && c.TrackerKey == "" {
+		problem("tracker: --tracker-direct and --tracker-consent are for the tracker that is put into pages; set --tracker-project-key")
 	}
 	if len(c.SessionHeaders) == 0 {
 		problem("session.headers: at least one name is needed")

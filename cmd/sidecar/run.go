@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"github.com/openreplay/log-sidecar/internal/admin"
 	"github.com/openreplay/log-sidecar/proxy"
 	"github.com/openreplay/log-sidecar/session"
+	"github.com/openreplay/log-sidecar/tracker"
 )
 
 // run stands in front of the app, tails its logs and delivers, until ctx is done.
@@ -83,7 +85,7 @@ func (s *sidecar) run(ctx context.Context) error {
 
 	delivery := newDelivery(s)
 	// What the app writes from the first request on is read, whenever the reading begins.
-	s.survey = tail.Look(s.config.Logs, time.Second)
+	s.survey = tail.Look(s.reads(nil), time.Second)
 	servers, err := s.listen(delivery.metrics, quit)
 	if err != nil {
 		return err
@@ -266,12 +268,16 @@ func (s *sidecar) listen(metrics prometheus.Gatherer, quit func()) (servers []*h
 
 func (s *sidecar) serveApp(p port) error {
 	c := s.config
+	inPages, relayTo, err := c.tracker()
+	if err != nil {
+		return err
+	}
 	front, err := proxy.New(proxy.Config{
 		App: p.App, AppCA: c.AppCA, AppServerName: c.AppName,
 		SessionHeaders: c.SessionHeaders, RequestIDHeader: c.RequestIDHeader,
 		AnswerRequestID: c.AnswerRequestID, TraceParent: c.TraceParent, ForwardedFor: c.ForwardedFor, KeepClientAddress: c.KeepClientAddress,
 		LocalOnly: append([]string{}, c.LocalOnly...), TLSCert: c.TLSCert, TLSKey: c.TLSKey,
-		Sessions: s.learned, SessionCookie: c.SessionCookie, Grace: c.Grace, Log: s.log,
+		Sessions: s.learned, SessionCookie: c.SessionCookie, Tracker: inPages, Ingest: relayTo, Grace: c.Grace, Log: s.log,
 	}, s.observer, s.registererOf(p))
 	if err != nil {
 		return err
@@ -287,6 +293,21 @@ func (s *sidecar) serveApp(p port) error {
 		}
 	}()
 	return nil
+}
+
+// tracker gives what is put into pages, nil for nothing, and where the tracker's calls are relayed to.
+func (c *config) tracker() (inPages *tracker.Tracker, relayTo string, err error) {
+	t := tracker.Config{ProjectKey: c.TrackerKey, Ingest: c.TrackerIngest, Consent: c.TrackerConsent}
+	if !c.TrackerDirect && c.TrackerIngest != "" {
+		t.Ingest, relayTo = tracker.IngestPath, c.TrackerIngest
+	}
+	if name := c.SessionHeaders[0]; !strings.EqualFold(name, "X-OpenReplay-SessionToken") {
+		t.Header = name
+	}
+	if c.TrackerKey != "" {
+		inPages, err = tracker.New(t)
+	}
+	return inPages, relayTo, err
 }
 
 // registererOf tells the metrics of several ports apart.

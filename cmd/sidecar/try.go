@@ -15,9 +15,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
 	"github.com/openreplay/log-sidecar/enrich"
 	"github.com/openreplay/log-sidecar/enrich/record"
-	"github.com/openreplay/log-sidecar/enrich/table"
 )
 
 // try reads logs and says what the sidecar would find in them. It changes nothing.
@@ -26,17 +28,18 @@ func try(ctx context.Context, p process, args []string) error {
 	flags.SetOutput(p.stderr)
 	asJSON := flags.Bool("json", false, "one JSON object a line for each record at ERROR or above")
 	all := flags.Bool("all", false, "with --json: every record")
-	recording := flags.String("exchanges", "", "with --json: look the records' IDs up among the exchanges in this `FILE`, which run --record-exchanges wrote")
+	recording := flags.String("exchanges", "", "with --json: match the errors with the exchanges in this `FILE`, which run --record-exchanges wrote")
 	if err := flags.Parse(args); err != nil {
 		return usageError{err}
 	}
-	var exchanges *table.Table
+	var hindsight *enrich.Hindsight
 	if *recording != "" {
-		var err error
-		if exchanges, err = readExchanges(*recording); err != nil {
+		h, closing, err := readExchanges(*recording)
+		if err != nil {
 			return err
 		}
-		defer exchanges.Close()
+		defer closing()
+		hindsight = &h
 	}
 	if flags.NArg() == 0 {
 		return usageError{errors.New("try needs the log files to read: sidecar try LOG..")}
@@ -44,7 +47,7 @@ func try(ctx context.Context, p process, args []string) error {
 	out := bufio.NewWriter(p.stdout)
 	defer out.Flush()
 	for _, path := range flags.Args() {
-		t := trial{ctx: ctx, path: path, out: out, progress: io.Discard, exchanges: exchanges}
+		t := trial{ctx: ctx, path: path, out: out, progress: io.Discard, hindsight: hindsight}
 		if terminal(p.stderr) {
 			t.progress = p.stderr
 		}
@@ -57,12 +60,12 @@ func try(ctx context.Context, p process, args []string) error {
 
 // A trial is one file.
 type trial struct {
-	ctx      context.Context
-	path     string
-	out      *bufio.Writer
-	progress io.Writer
-	// exchanges are those of --exchanges, or nil.
-	exchanges *table.Table
+	ctx       context.Context
+	path      string
+	out       *bufio.Writer
+	progress  io.Writer
+	hindsight *enrich.Hindsight   // nil without --exchanges
+	matches   map[int64]*tryMatch // by the record's offset
 
 	lines, blank        int64
 	records, errors     int
@@ -90,6 +93,9 @@ func (t *trial) read(asJSON, all bool) error {
 	options := record.Options{Min: record.Error, All: true, Lines: true}
 	if asJSON {
 		options.All, take = all, t.print
+		if err := t.match(); err != nil {
+			return err
+		}
 	}
 	if err := t.feed(record.New(options, nil), file, info.Size(), take); err != nil {
 		return err
@@ -157,8 +163,6 @@ type tried struct {
 	Match     *tryMatch  `json:"match,omitempty"`
 }
 
-// tryMatch is the exchange that an ID in the record names. What needs the moment of writing is not tried: a log that is
-// read later does not tell it.
 type tryMatch struct {
 	RequestID string `json:"requestId"`
 	Session   string `json:"session"`
@@ -166,30 +170,26 @@ type tryMatch struct {
 	Match     string `json:"match"`
 }
 
-func (t *trial) match(r *record.Record) (m *tryMatch) {
-	if t.exchanges == nil {
+// match finds the exchanges of all errors in the file, as far as they can be told afterwards.
+func (t *trial) match() error {
+	if t.hindsight == nil {
 		return nil
 	}
-	for word := range r.Words {
-		t.exchanges.ByID(word, func(x enrich.Exchange) bool {
-			by := "responseId"
-			if word == x.ID {
-				by = "requestId"
-			}
-			if m != nil && m.Session != x.Session { // of two users it is neither's
-				m.Session, by = "", "ambiguous"
-			} else {
-				m = &tryMatch{RequestID: x.ID, Session: x.Session, Match: "exact"}
-			}
-			m.MatchedBy = by
-			return true
-		})
+	h := *t.hindsight
+	t.matches = map[int64]*tryMatch{}
+	h.MinSeverity, h.Unmatched, h.Infer, h.Log, h.Registerer = record.Error, true, enrich.InferKind, zap.NewNop(), prometheus.NewRegistry()
+	h.Out = func(_ context.Context, f *enrich.Finding) error {
+		if x := f.Exchange; x != nil {
+			t.matches[f.Record.Offset] = &tryMatch{x.ID, x.Session, f.By, map[bool]string{true: "inferred", false: "exact"}[f.Inferred]}
+		}
+		f.Release()
+		return nil
 	}
-	return m
+	return h.Match(t.ctx, t.path)
 }
 
 func (t *trial) print(r *record.Record) {
-	o := tried{t.path, r.FirstLine, r.LastLine, r.Severity.String(), nil, r.Text, ids(r), r.Format, t.match(r)}
+	o := tried{t.path, r.FirstLine, r.LastLine, r.Severity.String(), nil, r.Text, ids(r), r.Format, t.matches[r.Offset]}
 	if !r.Time.IsZero() {
 		o.Time = &r.Time
 	}

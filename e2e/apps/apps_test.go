@@ -46,7 +46,7 @@ var floors = map[string]struct{ c1, c8 float64 }{
 
 // TestApps puts the sidecar before every stack and judges what arrives. APPS_REQUESTS sets the length of each load.
 func TestApps(t *testing.T) {
-	n := 120
+	n := 480
 	if text := os.Getenv("APPS_REQUESTS"); text != "" {
 		var err error
 		if n, err = strconv.Atoi(text); err != nil {
@@ -83,7 +83,7 @@ func play(t *testing.T, s *stack, n int) *verdict {
 	address := stage.Address(t)
 	site := &site{TB: t, stage: stage.New(t, "http://"+address), address: address}
 	s.start(site)
-	sidecar := site.stage.Run("--from", "beginning", "--forward", "errors")
+	sidecar := site.stage.Run("--from", "beginning", "--forward", "errors", "--infer", "kind")
 
 	all := draw(s, n, random)
 	drive(t, site.stage.Front, "c1", all, 1)

@@ -4,12 +4,13 @@ package apps
 
 import (
 	"fmt"
-	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -158,13 +159,9 @@ func (s *site) kill() {
 	}
 }
 
-func (s *site) port() string {
-	_, port, err := net.SplitHostPort(s.address)
-	if err != nil {
-		s.Fatal(err)
-	}
-	return port
-}
+func (s *site) host() string { return netip.MustParseAddrPort(s.address).Addr().String() }
+
+func (s *site) port() string { return strconv.Itoa(int(netip.MustParseAddrPort(s.address).Port())) }
 
 // source gives the path of a file of this folder.
 func (s *site) source(name string) string {
@@ -185,7 +182,7 @@ func (s *site) write(name, content string) string {
 }
 
 func (s *site) node(app string) {
-	s.run("app.log", with(exec.Command("node", s.source(app+"/shop.js"), s.port()), "NODE_ENV=production"))
+	s.run("app.log", with(exec.Command("node", s.source(app+"/shop.js"), s.host(), s.port()), "NODE_ENV=production"))
 	s.await("/")
 }
 
@@ -205,7 +202,7 @@ func (s *site) java(jars ...string) {
 	for _, jar := range append(jars, "log4j-api") {
 		path += ":/usr/share/java/" + jar + ".jar"
 	}
-	s.run("", exec.Command("java", "-Xmx128m", "-Dlogs="+s.stage.Logs, "-cp", path, s.source("java/Shop.java"), s.port()))
+	s.run("", exec.Command("java", "-Xmx128m", "-Dlogs="+s.stage.Logs, "-cp", path, s.source("java/Shop.java"), s.host(), s.port()))
 	s.await("/")
 }
 

@@ -174,6 +174,24 @@ var streamCases = []behaviour{
 		app.say("cd")
 		client.hear("cd")
 	}},
+	{"stream: a long body comes as it is sent, and its connections go on", func(s *stage) {
+		client, app := s.both()
+		rest := strings.Repeat("0123456789abcdef", 1<<16)
+		app.say("HTTP/1.1 200 OK\nContent-Length: 1048580\n\n")
+		client.head().wantStatus(200)
+		app.say("ab")
+		client.hear("ab")
+		app.say("cd")
+		client.hear("cd")
+		go app.attempt(rest)
+		if client.bytes(len(rest)) != rest {
+			failf("it came changed")
+		}
+		client.say("GET /again HTTP/1.1\nHost: a\n\n")
+		if got := app.head().target(); got != "/again" {
+			failf("the target is %q", got)
+		}
+	}},
 	{"stream: a body that ends with the connection comes as it is sent", func(s *stage) {
 		client, app := s.both()
 		app.say("HTTP/1.1 200 OK\nContent-Type: text/plain\n\n")

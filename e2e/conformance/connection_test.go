@@ -58,6 +58,14 @@ var connectionCases = []behaviour{
 		client.Close()
 		app.end()
 	}},
+	{"connection: the app learns that the client went during a long answer", func(s *stage) {
+		client, app := s.both()
+		app.say("HTTP/1.1 200 OK\nContent-Length: 1048576\n\nhello")
+		client.head()
+		client.hear("hello")
+		client.Close()
+		app.end()
+	}},
 	{"connection: a client that has closed its side gets its answer", func(s *stage) {
 		for _, request := range []string{"GET / HTTP/1.1\nHost: a\n\n", "POST / HTTP/1.1\nHost: a\nContent-Length: 2\n\nok",
 			"GET / HTTP/1.0\n\n"} {

@@ -21,6 +21,14 @@ var failureCases = []behaviour{
 			failf("the client got %q", got)
 		}
 	}},
+	{"failure: a long answer that breaks off never looks complete", func(s *stage) {
+		half := strings.Repeat("0123456789abcdef", 1<<12)
+		client, h := s.answerAndClose("HTTP/1.1 200 OK\nContent-Length: 131072\n\n" + half)
+		h.want("Content-Length", "131072")
+		if got := client.rest(); got != half {
+			failf("the client got %d bytes", len(got))
+		}
+	}},
 	{"failure: an event stream that breaks off never looks complete", func(s *stage) {
 		client, _ := s.answerAndClose("HTTP/1.1 200 OK\nContent-Type: text/event-stream\nTransfer-Encoding: chunked\n\n6\ndata: \n")
 		if got := client.rest(); strings.Contains(got, "\n0\r\n") {

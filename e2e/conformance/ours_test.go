@@ -10,6 +10,8 @@ import (
 
 	"github.com/openreplay/log-sidecar/enrich"
 	"github.com/openreplay/log-sidecar/proxy"
+	"github.com/openreplay/log-sidecar/session"
+	"github.com/openreplay/log-sidecar/tracker"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,6 +25,24 @@ var ours = subject{
 	},
 }
 
+// withAll is the same with all that knows sessions switched on: it may change pages that are navigations, and nothing else.
+var withAll = subject{
+	name: "sidecar with the tracker",
+	adds: []string{"X-Request-ID"},
+	start: func(t testing.TB, app string) string {
+		memory, err := session.Open(session.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { memory.Close() })
+		inPages, err := tracker.New(tracker.Config{ProjectKey: "key", Ingest: tracker.IngestPath})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return startProxy(t, proxy.Config{App: "http://" + app, Sessions: memory, SessionCookie: true, Tracker: inPages, Ingest: "https://openreplay.invalid/ingest"})
+	},
+}
+
 // expected are the behaviours that cannot be had on net/http, each with its cause. docs/TRANSPARENCY.md has the rest of it.
 var expected = map[string]string{
 	"request: names keep their case":    "net/http keeps headers in a map under canonical names",
@@ -33,11 +53,15 @@ var expected = map[string]string{
 	"target: invalid escapes":           "net/http's server refuses them with 400",
 }
 
-func TestNobodyNotices(t *testing.T) {
+func TestNobodyNotices(t *testing.T) { noticed(t, ours) }
+
+func TestNobodyNoticesTheTracker(t *testing.T) { noticed(t, withAll) }
+
+func noticed(t *testing.T, by subject) {
 	for _, b := range behaviours() {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
-			remark := b.try(t, ours)
+			remark := b.try(t, by)
 			switch cause, left := expected[b.name]; {
 			case left && remark == "":
 				t.Errorf("it holds now, although %s: take it off the list", cause)

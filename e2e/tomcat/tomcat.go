@@ -22,11 +22,22 @@ const home = "/usr/share/tomcat10"
 //go:embed webapp
 var webapp embed.FS
 
-// Start starts Tomcat with dir as its CATALINA_BASE and waits until the web app answers at address. The configuration is
-// Debian's but for the port; dir/logs gets the log files, catalina.out among them, which is what Tomcat prints.
+// Start starts Tomcat with this package's web app.
 func Start(t testing.TB, dir, address string) *stage.Process {
 	t.Helper()
-	if err := lay(dir, address); err != nil {
+	pages, err := fs.Sub(webapp, "webapp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return StartApp(t, dir, address, pages, "/orders/1", "/checkout", "/cart/1") // each servlet compiles its page at first use
+}
+
+// StartApp starts Tomcat with dir as its CATALINA_BASE and waits until a web app of these pages answers at address, under
+// each of the paths. The configuration is Debian's but for the port; dir/logs gets the log files, catalina.out among them,
+// which is what Tomcat prints.
+func StartApp(t testing.TB, dir, address string, pages fs.FS, paths ...string) *stage.Process {
+	t.Helper()
+	if err := lay(dir, address, pages); err != nil {
 		t.Fatalf("lay out Tomcat's directory: %v (e2e/setup installs Tomcat)", err)
 	}
 	out, err := os.Create(filepath.Join(dir, "logs", "catalina.out"))
@@ -44,7 +55,7 @@ func Start(t testing.TB, dir, address string) *stage.Process {
 		}
 	})
 	process := stage.Start(t, "Tomcat", cmd)
-	for _, path := range []string{"/orders/1", "/checkout", "/cart/1"} { // each servlet compiles its page at first use
+	for _, path := range paths {
 		stage.Await(t, "Tomcat to answer", func() bool { return answers("http://" + address + path) })
 	}
 	return process
@@ -60,7 +71,7 @@ func answers(url string) bool {
 }
 
 // lay makes a CATALINA_BASE: Debian's configuration with our port, and the web app.
-func lay(dir, address string) error {
+func lay(dir, address string, pages fs.FS) error {
 	for _, name := range []string{"logs", "temp", "work"} {
 		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
 			return err
@@ -70,10 +81,6 @@ func lay(dir, address string) error {
 		return err
 	}
 	if err := setPort(filepath.Join(dir, "conf", "server.xml"), address); err != nil {
-		return err
-	}
-	pages, err := fs.Sub(webapp, "webapp")
-	if err != nil {
 		return err
 	}
 	return os.CopyFS(filepath.Join(dir, "webapps", "ROOT"), pages)

@@ -119,6 +119,7 @@ func (w *world) endlessLine(trouble func()) {
 	w.open("app.log")
 	w.some(3)
 	w.put(strings.TrimSuffix(w.error(), "\n"))
+	cut := w.last
 	piece := strings.Repeat("and so on ", 100<<10)
 	for n := range 1000 {
 		w.put(piece)
@@ -130,6 +131,11 @@ func (w *world) endlessLine(trouble func()) {
 	w.put("\n")
 	w.some(5)
 	w.arrived()
+	for _, e := range w.stage.Entries(fmt.Sprintf("labels.requestId=%q", cut)) {
+		if !strings.HasSuffix(e.JSONPayload.Message, "its rest was left out]") {
+			w.t.Errorf("nothing says that the line was cut: %.80q ... %q", e.JSONPayload.Message, e.JSONPayload.Message[max(0, len(e.JSONPayload.Message)-80):])
+		}
+	}
 	if peak := w.peak(); peak > 64<<20 {
 		w.t.Errorf("the sidecar took %d MiB", peak>>20)
 	}

@@ -4,6 +4,7 @@ package torture
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,6 +24,10 @@ var oddRows = []row{
 	{"truncated, rewritten larger", "SIGKILL", "", func(w *world) { w.rewrite(20, w.kill, w.launch) }},
 	{"truncated, rewritten smaller", "none", "", func(w *world) { w.rewrite(-20, nothing, nothing) }},
 	{"truncated, rewritten smaller", "SIGKILL", "", func(w *world) { w.rewrite(-20, w.kill, w.launch) }},
+	{"copytruncate, written in between", "none", "app.log*", func(w *world) { w.betweenCopyAndTruncation(nothing) }},
+	{"copytruncate, written in between", "SIGKILL", "app.log*", func(w *world) {
+		w.betweenCopyAndTruncation(func() { w.checkpointed(); w.kill(); w.launch() })
+	}},
 	{"the same first 2 KB", "none", "", func(w *world) { w.banner(nothing, nothing) }},
 	{"the same first 2 KB", "SIGKILL", "", func(w *world) { w.banner(w.kill, w.launch) }},
 	{"two rotations between two looks", "none", "", func(w *world) { w.twice(nothing, nothing) }},
@@ -38,6 +43,9 @@ var oddRows = []row{
 	{"rotation while down", "SIGTERM", "", func(w *world) { w.whileDown(w.terminate) }},
 	{"rotation while down", "SIGKILL", "", func(w *world) { w.whileDown(w.kill) }},
 	{"rotation while down", "SIGTERM in an outage", "", func(w *world) { w.cutOff(w.terminate) }},
+	{"deleted while down", "SIGTERM", "", func(w *world) { w.deletedUnread(w.terminate) }},
+	{"deleted while down", "SIGKILL", "", func(w *world) { w.deletedUnread(func() { w.checkpointed(); w.kill() }) }},
+	{"truncated before it was read", "none", "", func(w *world) { w.truncatedUnread() }},
 	{"last line without an end", "none", "", func(w *world) { w.endless() }},
 	{"200 files", "SIGKILL", "*.log", func(w *world) { w.many(200) }},
 	{"stand-in hangs", "none", "", func(w *world) { w.hang() }},
@@ -208,6 +216,57 @@ func (w *world) cutOff(end func()) {
 		w.rotations++
 		w.some(10)
 		w.up()
+	}
+}
+
+// deletedUnread deletes the log while the sidecar is not there. What was written to it after the last reading is nowhere: that
+// is counted, and named in a log line.
+func (w *world) deletedUnread(end func()) {
+	w.begin(200)
+	w.open("app.log")
+	for range 3 {
+		w.some(10)
+		w.arrived()
+		end()
+		w.unread10()
+		w.must(os.Remove(w.path))
+		w.open("app.log")
+		w.rotations++
+		w.some(10)
+		w.up()
+		w.counted("deleted")
+	}
+}
+
+// truncatedUnread truncates the log before anyone can have read it, and makes no copy: the same.
+func (w *world) truncatedUnread() {
+	w.begin(200)
+	w.open("app.log")
+	w.some(10)
+	w.arrived()
+	w.must(w.sidecar.Process.Signal(syscall.SIGSTOP))
+	w.unread10()
+	w.must(os.Truncate(w.path, 0))
+	w.size = 0
+	w.rotations++
+	w.some(5)
+	w.must(w.sidecar.Process.Signal(syscall.SIGCONT))
+	w.counted("truncated")
+}
+
+// unread10 writes errors of which nobody can know.
+func (w *world) unread10() {
+	before := maps.Clone(w.written)
+	w.some(10)
+	w.written = before
+}
+
+// counted waits until the sidecar has counted a file whose end it could not read, and expects that it names it.
+func (w *world) counted(reason string) {
+	w.t.Helper()
+	stage.Await(w.t, "the loss to be counted", func() bool { return w.stage.Metric("sidecar_tail_lost_files_total", reason) == 1 })
+	if out := w.sidecar.Output(); !strings.Contains(out, "cannot be read any more") || !strings.Contains(out, w.path) {
+		w.t.Errorf("nobody said what was lost:\n%s", out)
 	}
 }
 

@@ -111,6 +111,24 @@ func copyTruncate(w *world) {
 	w.size = 0
 }
 
+// betweenCopyAndTruncation has the app write when the copy is made already. That is in neither file afterwards: it arrives if it
+// was read before the truncation, and what was in the copy does not come again for it.
+func (w *world) betweenCopyAndTruncation(trouble func()) {
+	w.begin(200)
+	w.open("app.log")
+	w.between = func() {
+		w.some(3)
+		w.arrived()
+		trouble()
+	}
+	for range 4 {
+		w.some(20)
+		copyTruncate(w)
+		w.rotations++
+		w.some(5)
+	}
+}
+
 // dated goes to a file of the next day.
 func dated(w *world) {
 	w.between()

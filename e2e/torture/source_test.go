@@ -23,13 +23,15 @@ var sourceRows = []row{
 	{"standard input", "SIGKILL in an outage", "-", func(w *world) { w.standardInput(w.cloudDown, w.cloudUp) }},
 	{"sidecar exec", "none", "stdout.log", func(w *world) { w.wrapped(nothing) }},
 	{"sidecar exec", "SIGKILL", "stdout.log", func(w *world) { w.wrapped(func() { w.kill(); w.launch() }) }},
+	{"nobody rotates, --logs-room", "SIGKILL", "", func(w *world) { w.warned() }},
 	{"nobody rotates, --free-logs", "SIGKILL", "", func(w *world) { w.unrotated() }},
 	{"inode used again", "SIGKILL", "", func(w *world) { w.sameInode() }},
 	{"permission taken and given back", "none", "", func(w *world) { w.forbidden(nothing) }},
 	{"permission taken and given back", "SIGKILL", "", func(w *world) { w.forbidden(func() { w.kill(); w.launch() }) }},
 	{"full disk under --state", "SIGKILL when there is room again", "", func(w *world) { w.fullDisk() }},
 	{"inotify's queue overflows", "none", "*.log", func(w *world) { w.overflow() }},
-	{"no inotify to be had", "SIGKILL", "", func(w *world) { w.deaf() }},
+	{"no inotify to be had", "SIGKILL", "", func(w *world) { w.deaf("max_inotify_instances", "the logs are polled") }},
+	{"no inotify watch to be had", "SIGKILL", "", func(w *world) { w.deaf("max_inotify_watches", "this cannot be used for now") }},
 }
 
 // stream writes to a pipe through kills of its reader. Of what stands in the pipe meanwhile the system takes care; of what was
@@ -120,6 +122,29 @@ func (w *world) unrotated() {
 		w.kill()
 		w.some(5)
 		w.launch()
+	}
+}
+
+// warned is a log that only grows, beyond what it may: that is said, and nothing is done about it.
+func (w *world) warned() {
+	w.flags = []string{"--logs-room", "1MiB"}
+	w.begin(300)
+	w.open("app.log")
+	for range 2 {
+		for range 100 {
+			w.put(w.error())
+			for range 70 {
+				w.put(w.info())
+			}
+		}
+		w.arrived()
+		w.kill()
+		w.some(5)
+		w.up()
+		stage.Await(w.t, "the warning", func() bool { return strings.Contains(w.sidecar.Output(), "more room than --logs-room allows") })
+	}
+	if room := w.room("app.log"); room < w.size {
+		w.t.Errorf("of %d bytes %d are left", w.size, room)
 	}
 }
 
@@ -263,10 +288,10 @@ func (w *world) overflow() {
 	}
 }
 
-// deaf gives the sidecar no inotify at all, as where the limit is reached or the file system has none.
-func (w *world) deaf() {
+// deaf gives the sidecar nothing of what inotify needs, as where a limit is reached or the file system has none.
+func (w *world) deaf(limit, says string) {
 	w.adapt = func(cmd *exec.Cmd) {
-		args := append([]string{"-c", `echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"`, "sh"}, cmd.Args...)
+		args := append([]string{"-c", "echo 0 >/proc/sys/user/" + limit + ` && exec "$@"`, "sh"}, cmd.Args...)
 		cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh"}, args...)
 		own := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: own, GidMappings: own}
@@ -286,7 +311,7 @@ func (w *world) deaf() {
 		w.some(10)
 		w.arrived()
 	}
-	if out := w.sidecar.Output(); !strings.Contains(out, "the logs are polled") {
+	if out := w.sidecar.Output(); !strings.Contains(out, says) {
 		w.t.Errorf("nobody said that the files are polled:\n%s", out)
 	}
 }

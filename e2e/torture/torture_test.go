@@ -79,7 +79,7 @@ func allRows() []row {
 	var rows []row
 	for _, way := range ways {
 		for _, trouble := range troubles {
-			rows = append(rows, row{way.name, trouble.name, way.glob, func(w *world) { w.steady(way, trouble, 8000, 24_000*longer(), 50) }})
+			rows = append(rows, row{way.name, trouble.name, way.glob, func(w *world) { w.steady(way, trouble, 5000, 20_000*longer(), 50) }})
 		}
 	}
 	fast := way{"rename at 20,000 lines/s", "", rename(3), 3}

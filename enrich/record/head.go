@@ -10,6 +10,7 @@ type head struct {
 	level   bool // sev was written
 	message int  // where the message begins
 	shape   uint32
+	form    uint32 // the shape of the stamp alone, whatever stands behind it; 0 where it does not open the line
 	// strong is set where the line begins a record in whatever file it stands; else the file's other lines decide.
 	strong bool
 	access bool
@@ -218,6 +219,9 @@ func (h *head) read(b []byte, token int) {
 	}
 	h.strong = h.access || h.stamp.full() && (h.level || before == '[' && h.at == 1 || h.at == 0 && h.stamp.kind == "syslog" && taggedSyslog(b[h.stamp.end:]))
 	h.shape = shapeOf(h.stamp.kind, min(token, 3), before, h.level)
+	if h.at == 0 && h.stamp.full() {
+		h.form = shapeOf(h.stamp.kind, 1+h.stamp.digits, byte(h.stamp.end), h.stamp.zoned)
+	}
 	h.writer = writerOf(b[:h.message])
 	h.perLine = wrapper && bytes.Contains(b[:h.message], []byte("[wsgi:"))
 	if !h.level {

@@ -60,12 +60,19 @@ func (m *learned) most() int {
 
 // see counts a head, up to where more of them say nothing new.
 func (m *learned) see(h *head) {
-	i := slices.IndexFunc(m.Shapes, func(s shape) bool { return s.ID == h.shape })
+	m.seeShape(h.shape)
+	if h.form != 0 {
+		m.seeShape(h.form)
+	}
+}
+
+func (m *learned) seeShape(id uint32) {
+	i := slices.IndexFunc(m.Shapes, func(s shape) bool { return s.ID == id })
 	switch {
 	case i >= 0 && m.Shapes[i].N < 100:
 		m.Shapes[i].N++
 	case i < 0 && len(m.Shapes) < maxShapes:
-		m.Shapes = append(m.Shapes, shape{h.shape, 1})
+		m.Shapes = append(m.Shapes, shape{id, 1})
 	}
 }
 
@@ -75,7 +82,7 @@ func (m *learned) begins(h *head) bool {
 	if h.strong {
 		return true
 	}
-	return m.most() < established || m.count(h.shape) >= established
+	return m.most() < established || m.count(h.shape) >= established || h.form != 0 && m.count(h.form) >= established
 }
 
 func (m *learned) json() bool          { return m.Objects >= 3 }

@@ -14,6 +14,7 @@ type Splitter struct {
 	number  int64 // of the next line
 	midline bool  // what was fed last had no line end
 	arrived time.Time
+	latest  time.Time // what the last head's stamp said, in its own zone
 	emit    func(*Record)
 
 	lastLine []byte // what parseHead read last; nil between two blocks
@@ -182,7 +183,7 @@ func (s *Splitter) take(st *stream, l line) {
 	h := s.headOf(l.text)
 	if h.some() {
 		s.learned.see(&h)
-		if (!h.stampless() || (c == plain || c == starts && lang == php) && (r == nil || r.mayEndAtLevel(&h, &s.learned))) && s.learned.begins(&h) {
+		if (!h.stampless() || (c == plain || c == starts && lang == php) && (r == nil || r.mayEndAtLevel(&h, &s.learned))) && (s.learned.begins(&h) || s.isNow(&h)) {
 			s.takeHead(st, l, h)
 			return
 		}
@@ -209,6 +210,9 @@ func (h *head) stampless() bool { return h.stamp.kind == "" && !h.strong }
 
 // takeHead takes a line with a head: a new record, or one more line of its writer's stack trace.
 func (s *Splitter) takeHead(st *stream, l line, h head) {
+	if h.stamp.full() {
+		s.latest = h.stamp.time(s.arrived, 0)
+	}
 	if h.writer != "" {
 		message := l.text[min(h.message, len(l.text)):]
 		if r := st.of(h.writer); r != nil && r.takesMessage(message, &h) {
@@ -236,6 +240,17 @@ func (s *Splitter) takeHead(st *stream, l line, h head) {
 		}
 	}
 	s.start(st, l, h, k, c, lang)
+}
+
+// isNow says whether a line opens with a stamp that goes on from the one of the last head, but for zones. A log may have heads
+// of more than one shape; the dates in a record's text are those of something else.
+func (s *Splitter) isNow(h *head) bool {
+	if h.form == 0 || s.latest.IsZero() {
+		return false
+	}
+	passed := h.stamp.time(s.latest, 0).Sub(s.latest)
+	passed -= passed.Round(time.Hour)
+	return passed >= -2*time.Second && passed <= 10*time.Second
 }
 
 func (st *stream) of(writer string) *open {

@@ -15,6 +15,7 @@ type stamp struct {
 	dayMonth       bool
 	hour, min, sec int
 	nano           int
+	digits         int // of the second's fraction
 	zoned          bool
 	offset         int // seconds east of UTC
 	unix           time.Time
@@ -212,7 +213,7 @@ func (p *stampParser) fraction() {
 		for range 9 - n {
 			v *= 10
 		}
-		p.s.nano = v
+		p.s.nano, p.s.digits = v, n
 	}
 }
 

@@ -47,16 +47,29 @@ func (t *Tailer) bound() {
 	}
 }
 
-// free gives back the room of what is decided of f, and says how much it was. It waits until that is worth the while.
+// free gives back the room of what is decided of f, and says how much that is. It waits until it is worth the while, and until
+// the checkpoint says that these bytes are decided and does not know the file by them any more: a life that is killed right
+// after would else leave a file that the next one takes for another.
 func (t *Tailer) free(f *File) int64 {
-	end, held := f.undecided()
-	if len(held) > 0 {
-		end = min(end, held[0].from)
+	if f.hole == 0 {
+		end, held := f.undecided()
+		if len(held) > 0 {
+			end = min(end, held[0].from)
+		}
+		f.hole = max(0, (end-keptTail)&^(keptHead-1))
 	}
-	end = (end - keptTail) &^ (keptHead - 1)
-	if f.used-(f.size-end)-keptHead < min(1<<20, t.config.Bound/4) {
+	room := f.used - (f.size - f.hole) - keptHead
+	switch {
+	case room < min(1<<20, t.config.Bound/4):
+		f.hole = 0
 		return 0
+	case f.kept != f.hole && t.config.Checkpoint != "":
+		f.marks = f.marks.without(keptHead, f.hole)
+		t.touch()
+		return room
 	}
+	end := f.hole
+	f.hole = 0
 	n, err := punch(f, keptHead, end)
 	if err != nil {
 		t.say(f.name, fmt.Errorf("give back the room of what is decided: %w", err))

@@ -164,6 +164,7 @@ func (t *Tailer) adopt(s saved) {
 	}
 	f.key = key{dev: s.Dev, ino: s.Inode, born: s.Born}
 	f.read, f.decided, f.marks, f.size = s.Position, s.Position, s.Marks, s.Size
+	f.known = max(s.Position, s.Size)
 	f.unsure, f.wasAway = s.Unsure, s.Away
 	f.skipping, f.ended, f.asleep, f.verified = s.Skipping, s.Ended, s.Ended, t.known
 	for _, h := range s.Held {
@@ -189,6 +190,11 @@ func (t *Tailer) Checkpoint() error {
 		return fmt.Errorf("write the checkpoint of the logs: %w", err)
 	}
 	t.saved = p
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range t.files {
+		f.kept = f.offered
+	}
 	return nil
 }
 
@@ -210,6 +216,7 @@ func (t *Tailer) snapshot() ([]byte, error) {
 	files := make([]saved, 0, len(t.files))
 	for _, f := range t.files {
 		files = append(files, f.saved())
+		f.offered = f.hole
 	}
 	return encode(t.looked.UnixNano(), files)
 }

@@ -272,6 +272,9 @@ func (t *Tailer) doubt(f *File, now time.Time) bool {
 	if f.unsure = size == 0 || original != nil; !f.unsure {
 		return false
 	}
+	if original != nil {
+		original.remember(size)
+	}
 	if f.due = now.Add(poll); size != f.half {
 		f.half, f.since = size, now
 	}
@@ -291,6 +294,15 @@ func (t *Tailer) doubt(f *File, now time.Time) bool {
 		}
 	}
 	return f.unsure
+}
+
+// remember takes note of where a copy of f ends, while f still has all of it: the next life tells the copy by that.
+func (f *File) remember(size int64) {
+	if _, known := f.marks.at(size); known || f.src == nil || size == 0 || size > f.length() || !f.isIntact() {
+		return
+	}
+	f.marks = f.marks.take(f.src, size)
+	f.t.touch()
 }
 
 // pass goes to an offset without reading what is before it.

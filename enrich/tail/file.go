@@ -81,6 +81,9 @@ type File struct {
 	ahead     int64     // where the block ends that is being handled
 	dropped   bool      // it is not ours any more
 	used      int64     // its room on the disk
+	hole      int64     // where the hole ends that is to be made in it, once the checkpoint knows
+	offered   int64     // hole, as the checkpoint has it that is being written
+	kept      int64     // hole, as the checkpoint on disk has it
 	spooled   bool      // what a stream gave
 	verified  int64     // when it was last read as the file that we know, by the clock that stamps files
 	real      string    // where the name leads, if it is a symbolic link

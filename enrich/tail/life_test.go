@@ -18,10 +18,8 @@ import (
 	"go.uber.org/zap/zaptest"
 )
 
-// TestMain plays the same thousand programs each time, so that no change is held up by another one's rare fault. make torture
-// plays others: -rapid.seed takes any number.
 func TestMain(m *testing.M) {
-	for name, value := range map[string]string{"rapid.checks": "1000", "rapid.seed": "1", "rapid.nofailfile": "true"} {
+	for name, value := range map[string]string{"rapid.checks": programs, "rapid.nofailfile": "true"} {
 		if f := flag.Lookup(name); f.Value.String() == f.DefValue {
 			f.Value.Set(value)
 		}

@@ -290,6 +290,7 @@ func (t *Tailer) lose(f *File, reason string) {
 		delete(t.byKey, f.key)
 	}
 	t.metrics.lost.WithLabelValues(reason).Add(float64(lost))
+	t.metrics.unread.WithLabelValues(reason).Inc()
 	report := t.log.Info
 	if lost > 0 || reason == lostDeleted {
 		report = t.log.Warn
@@ -342,10 +343,10 @@ func (t *Tailer) start(e entry) int64 {
 	case Beginning:
 		return 0
 	case End:
-		return t.config.Survey.end(e)
+		return t.config.Survey.start(e)
 	}
 	if t.first && t.looked.IsZero() {
-		return t.config.Survey.end(e)
+		return t.config.Survey.start(e)
 	}
 	if !t.first && t.looked.Before(t.started) && e.born != 0 && e.born < t.looked.Add(-slack).UnixNano() {
 		return e.size // it was there before, and was not asked for

@@ -15,6 +15,7 @@ const (
 type metrics struct {
 	read     prometheus.Counter
 	lost     *prometheus.CounterVec
+	unread   *prometheus.CounterVec
 	rotated  prometheus.Counter
 	cut      prometheus.Counter
 	files    prometheus.Gauge
@@ -33,6 +34,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		lost: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "sidecar_tail_lost_bytes_total",
 			Help: "Bytes of log files that are known to have been written and could not be read.",
+		}, []string{"reason"}),
+		unread: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "sidecar_tail_lost_files_total",
+			Help: "Log files that were deleted while nobody looked, or cut off with no copy to be found: what was written to them after the last reading is lost, if there was anything.",
 		}, []string{"reason"}),
 		rotated: f.NewCounter(prometheus.CounterOpts{
 			Name: "sidecar_tail_rotations_total",
@@ -61,6 +66,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	for _, reason := range []string{lostTruncated, lostDeleted, lostLongLine} {
 		m.lost.WithLabelValues(reason)
+	}
+	for _, reason := range []string{lostTruncated, lostDeleted} {
+		m.unread.WithLabelValues(reason)
 	}
 	return m
 }

@@ -62,8 +62,8 @@ type Config struct {
 	Globs []string
 	// From says where a file is begun that no checkpoint knows.
 	From From
-	// Survey says how long the files were when it began to matter: what was written since then was not there before. nil:
-	// when the tailer looks first.
+	// Survey says where the files were begun when it began to matter, if no checkpoint does. nil: where they end when the
+	// tailer looks first.
 	Survey *Survey
 	// Checkpoint is the path of the checkpoint; "" keeps none.
 	Checkpoint string

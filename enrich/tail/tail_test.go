@@ -74,7 +74,11 @@ func TestFree(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.got = nil
-	l.play(t, "look\nsave")
+	l.play(t, "look")
+	if i, err := stat(l.path("app.log")); err != nil || i.used < i.size {
+		t.Errorf("of %d bytes %d are left, and the checkpoint does not know: %v", i.size, i.used, err)
+	}
+	l.play(t, "save\nlook\nsave")
 	i, err := stat(l.path("app.log"))
 	if whole := int64(len("this one waits\n") + 5*300_000); err != nil || i.used > 2<<20 || i.used < whole || i.size < 8_000_000 {
 		t.Errorf("the file of %d bytes takes %d: %v", i.size, i.used, err)

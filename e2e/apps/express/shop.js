@@ -35,4 +35,4 @@ function pay(ref) {
 }
 
 setInterval(() => console.error(new StockError(`nightly-sync failed for warehouse ${Math.ceil(Math.random() * 99)}`)), 300)
-app.listen(Number(process.argv[2]), '127.0.0.1')
+app.listen(Number(process.argv[3]), process.argv[2])

@@ -34,4 +34,4 @@ function pay(ref) {
 }
 
 setInterval(() => app.log.error(`nightly-sync failed for warehouse ${Math.ceil(Math.random() * 99)}`), 300)
-app.listen({ port: Number(process.argv[2]), host: '127.0.0.1' })
+app.listen({ host: process.argv[2], port: Number(process.argv[3]) })

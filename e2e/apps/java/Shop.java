@@ -17,7 +17,7 @@ public class Shop {
   }
 
   public static void main(String[] args) throws IOException {
-    HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", Integer.parseInt(args[0])), 0);
+    HttpServer server = HttpServer.create(new InetSocketAddress(args[0], Integer.parseInt(args[1])), 0);
     server.createContext("/", Shop::dispatch);
     server.setExecutor(Executors.newFixedThreadPool(12));
     int[] warehouse = {0};

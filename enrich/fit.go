@@ -1,0 +1,382 @@
+package enrich
+
+import (
+	"math"
+	"slices"
+)
+
+// A portrait is what is expected of the next record of a kind.
+type portrait struct {
+	classes [nclasses]float64
+	leads   [nleads]float64
+	nobody  float64
+}
+
+// What is expected before anything was seen: apps write most errors a few milliseconds before they answer.
+var expected = portrait{
+	classes: [nclasses]float64{served: 0.38, refused: 0.06, failed: 0.54, unanswered: 0.02},
+	leads:   [nleads]float64{0.004, 0.006, 0.008, 0.008, 0.01, 0.012, 0.03, 0.12, 0.28, 0.14, 0.12, 0.09, 0.07, 0.05, 0.03, 0.012, 0.006, 0.004},
+	nobody:  0.4,
+}
+
+const (
+	// How many records it takes to believe a kind as much as the wider one that it is of.
+	trustClass, trustLead, trustNobody = 2, 8, 1.5
+	// surprise is the share of records that are written at another time than all others of their kind.
+	surprise = 0.03
+	rounds   = 8
+	// oftenAgain is how often at least an exchange that has one record has another of another kind.
+	oftenAgain = 0.3
+)
+
+// portraitOf gives what is expected of a kind by the groups that it is of, the widest last.
+func portraitOf(groups []*group) portrait {
+	p := expected
+	for _, g := range slices.Backward(groups) {
+		for c := range p.classes {
+			p.classes[c] = (g.classes[c] + trustClass*p.classes[c]) / (g.n + trustClass)
+		}
+		for l := range p.leads {
+			p.leads[l] = (g.leads[l] + trustLead*p.leads[l]) / (g.n + trustLead)
+		}
+		p.nobody = (g.nobody + trustNobody*p.nobody) / (g.n - g.sure + g.nobody + trustNobody)
+	}
+	return p
+}
+
+// at is the density of the leads at one of them, in a millisecond.
+func (p *portrait) at(ms float64) float64 {
+	l := leadOf(ms)
+	return ((1-surprise)*p.leads[l] + surprise*expected.leads[l]) / l.width()
+}
+
+// fit shares out the sightings of a kind so that they fit each other best: by the routes that they come from, by how these
+// exchanges end, and by how long before or after the answer they were written. Each is judged by the others alone. It is
+// tried from two sides, since either way of looking at them proves itself: they are nobody's, or they are somebody's.
+func (k *kind) fit() {
+	for _, g := range k.groups {
+		for _, s := range k.seen {
+			g.count(s, -1)
+		}
+	}
+	for _, s := range k.seen {
+		if !s.shared {
+			s.shared, s.nobody = true, 1
+		}
+	}
+	p := portraitOf(k.groups)
+	f := newFit(k, &p)
+	f.run(rounds)
+	best, weights := f.score(), f.weights()
+	f.presume()
+	f.run(2 * rounds)
+	if f.score() <= best {
+		f.restore(weights)
+	}
+	for _, g := range k.groups {
+		for _, s := range k.seen {
+			g.count(s, 1)
+		}
+	}
+}
+
+// somebodys is how many sightings other than s were somebody's.
+func (k *kind) somebodys(s *sighting) (n float64) {
+	for _, other := range k.seen {
+		if other != s {
+			n += 1 - other.nobody
+		}
+	}
+	return n
+}
+
+// fails is how many sightings other than s came from exchanges that failed, of how many that were somebody's.
+func (k *kind) fails(s *sighting) (failing, n float64) {
+	for _, other := range k.seen {
+		if other == s {
+			continue
+		}
+		for i := range other.parts {
+			if n += other.parts[i].weight; other.parts[i].class == failed {
+				failing += other.parts[i].weight
+			}
+		}
+	}
+	return failing, n
+}
+
+// A fit is the sums that a kind's sightings are shared out by.
+type fit struct {
+	seen    []*sighting
+	parent  *portrait
+	file    *group
+	n       float64
+	nobody  float64
+	again   float64
+	classes [nclasses]float64
+	routes  map[string]float64
+	taken   map[exchangeName]float64
+	near    [2 * reach * perStep]float64 // the density of the leads, over their steps
+	large   [][]int                      // the parts of each sighting that matter
+
+	byRoute, byLead blend
+}
+
+// A blend says how far what was seen of the kind itself is to be believed: how likely it is that one must have seen so many
+// to know better than what is known of all. The last stands for never.
+type blend [len(trusts)]float64
+
+var trusts = [...]float64{1, 6, 30, math.Inf(1)}
+
+// of gives the likelihood of what was seen in n of m cases and is expected with the likelihood p.
+func (b *blend) of(n, m, p float64) (sum float64) {
+	for i, trust := range trusts {
+		sum += b[i] * trusted(n, m, p, trust)
+	}
+	return sum
+}
+
+func trusted(n, m, p, trust float64) float64 {
+	if math.IsInf(trust, 1) {
+		return p
+	}
+	return (n + trust*p) / (m + trust)
+}
+
+// learn counts how well each foretells a case of this weight.
+func (b *blend) learn(n, m, p, weight float64) {
+	for i, trust := range trusts {
+		b[i] += weight * math.Log(trusted(n, m, p, trust))
+	}
+}
+
+// settle turns what was counted into likelihoods.
+func (b *blend) settle() {
+	most := slices.Max(b[:])
+	sum := 0.0
+	for i := range b {
+		b[i] = math.Exp(b[i] - most)
+		sum += b[i]
+	}
+	for i := range b {
+		b[i] /= sum
+	}
+}
+
+func newFit(k *kind, parent *portrait) *fit {
+	return &fit{seen: k.seen, parent: parent, file: k.groups[len(k.groups)-1], large: make([][]int, len(k.seen))}
+}
+
+// Leads are compared on a scale on which two are alike that are less than one apart: 0.4 ms, or 12 %.
+const (
+	reach   = 80
+	perStep = 2
+	alike   = 1.5 // how far apart two leads may be to count for each other
+)
+
+func scaled(ms float64) float64 {
+	return math.Copysign(math.Log1p(0.3*math.Abs(ms))/0.12, ms)
+}
+
+// stretch is how many milliseconds one step of the scale is at a lead.
+func stretch(ms float64) float64 { return 0.4 + 0.12*math.Abs(ms) }
+
+func likeness(distance float64) float64 { return max(0, 1-math.Abs(distance)/alike) / alike }
+
+// sum counts all sightings as they are shared out now.
+func (f *fit) sum() {
+	f.n, f.nobody, f.again = 0, 0, 0
+	f.classes, f.near = [nclasses]float64{}, [len(f.near)]float64{}
+	f.routes, f.taken = map[string]float64{}, map[exchangeName]float64{}
+	for k, s := range f.seen {
+		f.nobody += s.nobody
+		f.large[k] = f.large[k][:0]
+		for i := range s.parts {
+			p := &s.parts[i]
+			if p.weight < 0.003 {
+				continue
+			}
+			f.large[k] = append(f.large[k], i)
+			f.n += p.weight
+			f.classes[p.class] += p.weight
+			f.routes[p.route] += p.weight
+			f.again += min(f.taken[p.to], p.weight)
+			f.taken[p.to] += p.weight
+			center := scaled(p.lead)
+			for step := int(math.Ceil((center - alike) * perStep)); float64(step) <= (center+alike)*perStep; step++ {
+				if at := step + reach*perStep; at >= 0 && at < len(f.near) {
+					f.near[at] += p.weight * likeness(float64(step)/perStep-center)
+				}
+			}
+		}
+	}
+	f.byRoute, f.byLead = blend{}, blend{}
+	for k, s := range f.seen {
+		for _, i := range f.large[k] {
+			o := f.others(k, &s.parts[i])
+			f.byRoute.learn(o.route, o.n, s.parts[i].ofRoute, s.parts[i].weight)
+			f.byLead.learn(o.near, o.n, f.parent.at(s.parts[i].lead), s.parts[i].weight)
+		}
+	}
+	f.byRoute.settle()
+	f.byLead.settle()
+}
+
+// What all other sightings have in common with a part of one.
+type others struct{ n, class, route, near, taken float64 }
+
+func (f *fit) others(k int, p *part) others {
+	o := others{f.n, f.classes[p.class], f.routes[p.route], f.nearby(p.lead), f.taken[p.to]}
+	at := math.Round(scaled(p.lead)*perStep) / perStep
+	for _, i := range f.large[k] {
+		q := &f.seen[k].parts[i]
+		o.n -= q.weight
+		if q.class == p.class {
+			o.class -= q.weight
+		}
+		if q.route == p.route {
+			o.route -= q.weight
+		}
+		if q.to == p.to {
+			o.taken -= q.weight
+		}
+		o.near -= q.weight * likeness(scaled(q.lead)-at)
+	}
+	return others{max(0, o.n), max(0, o.class), max(0, o.route), max(0, o.near) / stretch(p.lead), max(0, o.taken)}
+}
+
+func (f *fit) run(rounds int) {
+	for range rounds {
+		f.sum()
+		moved := 0.0
+		for k, s := range f.seen {
+			if !s.sure {
+				moved = max(moved, f.share(k))
+			}
+		}
+		if moved < 0.001 {
+			break
+		}
+	}
+}
+
+// share shares a sighting out anew, and says by how much that changed.
+func (f *fit) share(k int) (moved float64) {
+	s := f.seen[k]
+	nobody, odds := f.oddsOf(k)
+	sum := nobody
+	for _, o := range odds {
+		sum += o
+	}
+	moved = math.Abs(s.nobody - nobody/sum)
+	s.nobody = nobody / sum
+	for i, o := range odds {
+		moved = max(moved, math.Abs(s.parts[i].weight-o/sum))
+		s.parts[i].weight = o / sum
+	}
+	return moved
+}
+
+// oddsOf gives how likely a sighting is for nobody and for each exchange, by all other sightings.
+func (f *fit) oddsOf(k int) (nobody float64, odds []float64) {
+	s := f.seen[k]
+	n := 0.0
+	for _, i := range f.large[k] {
+		n += s.parts[i].weight
+	}
+	n = f.n - n
+	nobody = (f.nobody - s.nobody + trustNobody*f.parent.nobody) / (n + f.nobody - s.nobody + trustNobody)
+	nobody = min(1, max(nobody, 0))
+	odds = make([]float64, len(s.parts))
+	for i := range s.parts {
+		p := &s.parts[i]
+		if p.other {
+			continue
+		}
+		o := f.others(k, p)
+		likely := (o.class + trustClass*f.parent.classes[p.class]) / (o.n + trustClass)
+		if p.class == unanswered {
+			likely = 1 // how it ends is not known, and says nothing
+		}
+		likely *= f.byRoute.of(o.route, o.n, p.ofRoute)
+		likely *= (1-surprise)*f.byLead.of(o.near, o.n, f.parent.at(p.lead)) + surprise*f.parent.at(p.lead)
+		odds[i] = (1 - nobody) * likely / p.chance * f.spare(p, &o)
+	}
+	return nobody, odds
+}
+
+func (f *fit) nearby(lead float64) float64 {
+	at := int(math.Round(scaled(lead)*perStep)) + reach*perStep
+	if at < 0 || at >= len(f.near) {
+		return 0
+	}
+	return f.near[at]
+}
+
+// spare is how likely it is that an exchange that has such a record already wrote another.
+func (f *fit) spare(p *part, o *others) float64 {
+	spare := 1 - min(1, o.taken)*(1-(f.again+0.2)/(o.n+2))
+	if more := f.file.taken.weight(p.to); more > 0 {
+		spare *= 1 - min(1, more)*(1-max(oftenAgain, f.file.again()))
+	}
+	return spare
+}
+
+// score is how well all sightings are foretold, each by the others.
+func (f *fit) score() (sum float64) {
+	f.sum()
+	for k := range f.seen {
+		nobody, odds := f.oddsOf(k)
+		for _, o := range odds {
+			nobody += o
+		}
+		sum += math.Log(max(nobody, 1e-12))
+	}
+	return sum
+}
+
+// presume gives all sightings to those who were open then.
+func (f *fit) presume() {
+	for _, s := range f.seen {
+		if s.sure || len(s.parts) == 0 {
+			continue
+		}
+		sum := 0.05
+		for i := range s.parts {
+			p := &s.parts[i]
+			p.weight = 0
+			if !p.other && p.lead > -5 {
+				p.weight = 1 / float64(len(s.parts))
+			} else if !p.other {
+				p.weight = 0.2 / float64(len(s.parts))
+			}
+			sum += p.weight
+		}
+		for i := range s.parts {
+			s.parts[i].weight /= sum
+		}
+		s.nobody = 0.05 / sum
+	}
+}
+
+// weights and restore keep how the sightings are shared out.
+func (f *fit) weights() (w [][]float64) {
+	for _, s := range f.seen {
+		one := make([]float64, 1, len(s.parts)+1)
+		one[0] = s.nobody
+		for i := range s.parts {
+			one = append(one, s.parts[i].weight)
+		}
+		w = append(w, one)
+	}
+	return w
+}
+
+func (f *fit) restore(w [][]float64) {
+	for k, s := range f.seen {
+		s.nobody = w[k][0]
+		for i := range s.parts {
+			s.parts[i].weight = w[k][i+1]
+		}
+	}
+}
