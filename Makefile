@@ -7,7 +7,7 @@ RELEASE := -tags grpcnotrace -trimpath -ldflags '-s -w'
 GOBIN := $(CURDIR)/bin
 export PATH := $(GOBIN):$(PATH)
 
-.PHONY: test unit race lint e2e kube kube-cost kubelet apps torture torture-delivery conformance bench bench-proxy bench-tail bench-send build image docs clean
+.PHONY: test unit race lint e2e kube kube-cost apps torture torture-delivery conformance bench bench-proxy bench-tail bench-send build image docs clean
 
 test: lint race e2e kube
 
@@ -61,7 +61,7 @@ build:
 torture: build
 	TORTURE=20 $(GO) test -tags e2e -count=1 -timeout 4h -v ./e2e/torture
 
-# Every fault three times, an outage with as many errors as half an hour has at 50 a second, and Google's Logger beside us.
+# Every fault and kill three times, an outage with as many errors as half an hour has at 50 a second, and Google's Logger beside us.
 torture-delivery: build
 	DELIVERY_RESULTS=$(CURDIR)/bench/results/delivery.md DELIVERY_OUTAGE=90000 $(GO) test -tags e2e -count=1 -timeout 2h -v ./e2e/delivery
 	$(GO) test -tags e2e -short -count=2 -timeout 2h -v ./e2e/delivery
