@@ -88,6 +88,8 @@ bench-send:
 IMAGE_BUILD ?= buildah bud
 image:
 	$(IMAGE_BUILD) --target sidecar -t openreplay-log-sidecar .
+	$(IMAGE_BUILD) --target injector -t openreplay-log-sidecar-injector .
+	$(IMAGE_BUILD) --target bridge -t openreplay-log-sidecar-bridge .
 
 docs:
 	$(GO) run ./cmd/sidecar options > docs/OPTIONS.md
