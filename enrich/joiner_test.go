@@ -127,6 +127,15 @@ com.acme.OutOfStock: none left
 2026-11-25 10:31:07,415 INFO  [w-1] [-] Orders - shown
 `
 
+// In a flood not every record counts as evidence; those that do not are matched all the same.
+func TestAFloodOfErrorsThatNameTheirRequests(t *testing.T) {
+	line := "2026-11-25 10:31:07,410 ERROR [w-2] [" + idA + "] Shipping - cannot ship\n"
+	found, _ := join(t, exchanges{exchange(idA, "session-a")}, strings.Repeat(line, 2*auditedAtOnce), nil)
+	if len(found) == 0 {
+		t.Error("none was given out")
+	}
+}
+
 func TestErrorsFindTheirSessions(t *testing.T) {
 	found, j := join(t, exchanges{exchange(idA, "session-a"), exchange(idB, "session-b")}, log, nil)
 	want := []string{
