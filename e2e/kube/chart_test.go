@@ -293,7 +293,7 @@ func TestWithoutAServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	side, app := made.Spec.InitContainers[0], made.Spec.Containers[0]
-	if !slices.Contains(side.Args, "--app=http://127.0.0.1:8080") || side.Ports[0].Name != "http" || app.Ports[0].Name != "http-app" || app.VolumeMounts[0].MountPath != "/var/log/shop" {
+	if !slices.Contains(side.Args, "--app=http://127.0.0.1:8080") || side.Ports[0].Name != "http" || app.Ports[0].Name != "http-app" || app.VolumeMounts[len(app.VolumeMounts)-1].MountPath != "/var/log/shop" {
 		t.Errorf("the sidecar is %+v, the app %+v", side, app)
 	}
 	c.Client.Warnings()
