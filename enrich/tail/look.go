@@ -170,7 +170,11 @@ func (t *Tailer) searchAway(v *view, here map[*File]bool, now time.Time) (went [
 
 // search finds where f is now.
 func (t *Tailer) search(v *view, f *File) {
-	if e, ok := t.byName(v, f); ok {
+	e, ok := t.byName(v, f)
+	if !ok && f.src == nil { // it may have been renamed from a name that was not asked for yet to one that was
+		e, ok = t.byName(newView(map[string]*listing{}), f)
+	}
+	if ok {
 		f.seen(e)
 		return
 	}
