@@ -7,7 +7,7 @@ RELEASE := -tags grpcnotrace -trimpath -ldflags '-s -w'
 GOBIN := $(CURDIR)/bin
 export PATH := $(GOBIN):$(PATH)
 
-.PHONY: test unit race lint e2e kube kubelet apps torture torture-delivery conformance bench bench-proxy bench-tail bench-send build image docs clean
+.PHONY: test unit race lint e2e kube kube-cost kubelet apps torture torture-delivery conformance bench bench-proxy bench-tail bench-send build image docs clean
 
 test: lint race e2e kube
 
@@ -36,8 +36,13 @@ kube:
 	e2e/kube/tools/build $(KUBE_TOOLS)
 	$(GO) test -tags e2e -count=1 -timeout 20m ./e2e/kube
 
+# How quick the injector is, on a machine that has nothing else to do.
+kube-cost:
+	e2e/kube/tools/build $(KUBE_TOOLS)
+	COST=1 $(GO) test -tags e2e -count=1 -timeout 20m -v -run TestCost ./e2e/kube
+
 # With real apps and real clients.
-E2E := tomcat noharm clients localonly browser clientaddress torture
+E2E := tomcat noharm clients localonly browser clientaddress torture sessions
 e2e: build
 	e2e/setup
 	$(GO) test -tags e2e -count=1 -p 1 -timeout 20m $(E2E:%=./e2e/%)

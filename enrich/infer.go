@@ -304,7 +304,7 @@ func (j *Joiner) audit(c *candidate, now time.Time) {
 // exchanges that fail, and not this one has failed just now but another one that was open.
 func (j *Joiner) contradicted(c *candidate, now time.Time) bool {
 	x, o := c.match.exchange, c.observed
-	if x == nil || o.blind || !c.afterwards() {
+	if x == nil || !c.afterwards() || o.blind { // many of those that match by ID are not observed
 		return false
 	}
 	if classOf(x) == failed && o.at.Sub(x.End) < heldUp {

