@@ -150,6 +150,15 @@ func TestErrorsFindTheirSessions(t *testing.T) {
 	}
 }
 
+// TestAFloodOfErrorsWithIDs: beyond some a second they are not observed, and still found.
+func TestAFloodOfErrorsWithIDs(t *testing.T) {
+	const n = 2 * auditedAtOnce
+	flood := strings.Repeat("2026-11-25 10:31:07,410 ERROR [w-2] ["+idA+"] Shipping - cannot ship\n", n)
+	if found, _ := join(t, exchanges{exchange(idA, "session-a")}, flood, nil); len(found) != n {
+		t.Errorf("%d of %d were found", len(found), n)
+	}
+}
+
 // TestAWrongUserIsWorseThanNone: an ID that came with two sessions belongs to neither.
 func TestAWrongUserIsWorseThanNone(t *testing.T) {
 	found, j := join(t, exchanges{exchange(idA, "session-a"), exchange(idA, "session-b")}, log, nil)

@@ -38,7 +38,7 @@ func TestEndInOutage(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, "shop", newCloud(t), rand.New(rand.NewPCG(number, uint64(i))), 0, "--pace", strconv.Itoa(50+r.burst), "--drain", "10s")
 			w.users(5, aUser)
-			w.awaitArrival()
+			w.settled() // the answers too have come, and not only the entries gone
 			visited := w.visitMeanwhile(long, aUser)
 			r.act(w)
 			visited()
