@@ -7,7 +7,7 @@ RELEASE := -tags grpcnotrace -trimpath -ldflags '-s -w'
 GOBIN := $(CURDIR)/bin
 export PATH := $(GOBIN):$(PATH)
 
-.PHONY: test unit race lint e2e apps delivery torture conformance bench bench-proxy bench-tail bench-send build image docs clean
+.PHONY: test unit race lint e2e apps delivery torture soak conformance bench bench-proxy bench-tail bench-send build image docs clean
 
 test: lint race e2e
 
@@ -48,6 +48,10 @@ build:
 # The long forms, by hand: half an hour and more of rotation, kills and outages; the proxy's behaviour beside its peers'.
 torture: build
 	TORTURE=20 $(GO) test -tags e2e -count=1 -timeout 4h -v ./e2e/torture
+
+# Two hundred people with two or three tabs each, for an hour.
+soak: build
+	SOAK=1h $(GO) test -tags e2e -count=1 -timeout 2h -v -run TwoHundredUsers ./e2e/sessions
 
 conformance:
 	e2e/setup
