@@ -18,8 +18,17 @@ EXPOSE 9200 9294
 ENTRYPOINT ["/bridge"]
 CMD ["serve"]
 
+FROM ${BASE} AS injector
+COPY --from=build /out/injector /injector
+USER 65532:65532
+EXPOSE 8443 9094
+ENTRYPOINT ["/injector"]
+CMD ["serve"]
+
 FROM ${BASE} AS sidecar
 COPY --from=build /out/sidecar /sidecar
+# For pods that ask for `traffic: redirect`, in an init container.
+COPY --from=build /out/redirect /redirect
 # A number, so that runAsNonRoot can be checked.
 USER 65532:65532
 EXPOSE 8080 9094

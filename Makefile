@@ -7,9 +7,9 @@ RELEASE := -tags grpcnotrace -trimpath -ldflags '-s -w'
 GOBIN := $(CURDIR)/bin
 export PATH := $(GOBIN):$(PATH)
 
-.PHONY: test unit race lint e2e apps delivery torture soak conformance bench bench-proxy bench-tail bench-send build image docs clean
+.PHONY: test unit race lint e2e kube kube-cost apps torture torture-delivery soak conformance bench bench-proxy bench-tail bench-send build image docs clean
 
-test: lint race e2e
+test: lint race e2e kube
 
 # Go alone, under two minutes.
 unit:
@@ -28,19 +28,31 @@ lint: bin/golangci-lint
 bin/golangci-lint: tools/go.mod
 	$(GO) build -modfile=tools/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
+# The chart and the injector in a real Kubernetes. What is built for it is kept in .cache/kube, by version: the first time takes
+# some ten minutes on two cores, later ones nothing.
+KUBE_TOOLS := kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm3 helm4 helm-unittest helm-docs kubeconform schemas
+kube:
+	e2e/setup
+	e2e/kube/tools/build $(KUBE_TOOLS)
+	$(GO) test -tags e2e -count=1 -timeout 20m ./e2e/kube
+
+# How quick the injector is, on a machine that has nothing else to do.
+kube-cost:
+	e2e/kube/tools/build $(KUBE_TOOLS)
+	COST=1 $(GO) test -tags e2e -count=1 -timeout 20m -v -run TestCost ./e2e/kube
+
 # With real apps and real clients.
 E2E := tomcat noharm clients localonly browser clientaddress torture sessions
 e2e: build
 	e2e/setup
 	$(GO) test -tags e2e -count=1 -p 1 -timeout 20m $(E2E:%=./e2e/%)
+	$(GO) test -tags e2e -short -count=1 -timeout 10m ./e2e/delivery
+	cd e2e/bridge && $(GO) test -mod=mod -tags e2e -count=1 -timeout 10m .
 
 # Not in make test: what they ask for does not hold yet in every row, or takes long.
 apps: build
 	e2e/setup
 	$(GO) test -tags e2e -count=1 -v ./e2e/apps
-
-delivery: build
-	$(GO) test -tags e2e -count=1 -v ./e2e/delivery
 
 build:
 	CGO_ENABLED=0 $(GO) build $(RELEASE) -o bin/ ./cmd/...
@@ -52,6 +64,11 @@ torture: build
 # Two hundred people with two or three tabs each, for an hour.
 soak: build
 	SOAK=1h $(GO) test -tags e2e -count=1 -timeout 2h -v -run TwoHundredUsers ./e2e/sessions
+
+# Every fault and kill three times, an outage with as many errors as half an hour has at 50 a second, and Google's Logger beside us.
+torture-delivery: build
+	DELIVERY_RESULTS=$(CURDIR)/bench/results/delivery.md DELIVERY_OUTAGE=90000 $(GO) test -tags e2e -count=1 -timeout 2h -v ./e2e/delivery
+	$(GO) test -tags e2e -short -count=2 -timeout 2h -v ./e2e/delivery
 
 conformance:
 	e2e/setup
@@ -75,10 +92,14 @@ bench-send:
 IMAGE_BUILD ?= buildah bud
 image:
 	$(IMAGE_BUILD) --target sidecar -t openreplay-log-sidecar .
+	$(IMAGE_BUILD) --target injector -t openreplay-log-sidecar-injector .
+	$(IMAGE_BUILD) --target bridge -t openreplay-log-sidecar-bridge .
 
 docs:
 	$(GO) run ./cmd/sidecar options > docs/OPTIONS.md
 	$(GO) run ./cmd/sidecar options --json > injector/options.json
+	$(GO) run ./cmd/injector settings > docs/ANNOTATIONS.md
+	if [ -x .cache/kube/bin/helm-docs ]; then .cache/kube/bin/helm-docs --log-level=error --chart-search-root=charts/openreplay-sidecar; fi
 
 clean:
 	rm -rf bin

@@ -102,6 +102,24 @@ func TestTheNextOnAConnectionIsNotBlamed(t *testing.T) {
 	}
 }
 
+// TestALineIsReadLate: its connection has served others since, and the request that it names is the one before the last.
+func TestALineIsReadLate(t *testing.T) {
+	now := time.Now()
+	addr := netip.MustParseAddrPort("127.0.0.1:41506")
+	var all exchanges
+	for i, target := range []string{"/a", "/b", "/c"} {
+		begin := now.Add(time.Duration(i-3) * 100 * time.Millisecond)
+		all = append(all, Exchange{ID: target, Method: "GET", Target: target, Upstream: addr, Begin: begin, Head: begin.Add(90 * time.Millisecond), End: begin.Add(95 * time.Millisecond), Status: 200})
+	}
+	j := New(Config{Exchanges: all})
+	for named, want := range map[string]string{"/a": "/a", "/b": "/b", "/c": "/c", "/rewritten": "/c"} {
+		m := j.byPort(addr, now, func(x *Exchange) bool { return isOf(x, "GET", named, "") })
+		if m.exchange == nil || m.exchange.ID != want {
+			t.Errorf("%s: %+v, want %s", named, m, want)
+		}
+	}
+}
+
 // TestAnAnswerMayGiveTheIDAway: the app logs its own ID first, and answers with it in a header then.
 func TestAnAnswerMayGiveTheIDAway(t *testing.T) {
 	begin := time.Unix(1795472914, 0)

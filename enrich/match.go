@@ -162,6 +162,9 @@ func wayOf(word string, x *Exchange) string {
 	return byResponseID
 }
 
+// servedBefore is how many of a connection's latest exchanges are looked at.
+const servedBefore = 8
+
 // byPort looks for the exchange that had the connection at t. The app's line is read a little later than it was written:
 // where the next exchange had just taken the connection, it may be the one before.
 func (j *Joiner) byPort(client netip.AddrPort, t time.Time, fits func(*Exchange) bool) match {
@@ -173,11 +176,19 @@ func (j *Joiner) byPort(client netip.AddrPort, t time.Time, fits func(*Exchange)
 		if !x.Begin.After(t) {
 			last = append(last, x)
 		}
-		return len(last) < 2
+		return len(last) < servedBefore
 	})
-	switch {
-	case len(last) == 0:
+	if len(last) == 0 {
 		return none(noID)
+	}
+	if !fits(&last[0]) { // bytes that were held up name a request that the connection served before
+		for i, x := range last[1:] {
+			if fits(&x) && t.Sub(x.End) < maxDelay {
+				return matched(&last[i+1], byConnection)
+			}
+		}
+	}
+	switch {
 	case len(last) == 1 || t.Sub(last[0].Begin) > connectionSlip || t.Sub(last[1].End) > 2*connectionSlip,
 		sameUser(&last[0], &last[1]):
 		return matched(&last[0], byConnection)

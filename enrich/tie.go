@@ -114,7 +114,10 @@ func (j *Joiner) tiedBy(c *candidate, word string, worker bool) (found *Exchange
 		if r == nil || !known || !worker && chance(word) < identifiesNamed && !slices.Contains(r.IDs, word) {
 			return parsed < maxParsed
 		}
-		x := j.named(c, r, at)
+		if c.source.late(r) {
+			return parsed < maxParsed
+		}
+		x := j.named(c, r, c.source.written(r).Add(time.Millisecond)) // stamps are cut off to whole ones
 		switch {
 		case x == nil, worker && !stillOpen(c.observed.open, x):
 		case !worker:
@@ -148,6 +151,9 @@ func (j *Joiner) named(c *candidate, r *record.Record, at time.Time) (found *Exc
 	method, path, query := requestOf(r)
 	fits := func(x *Exchange) bool { return isOf(x, method, path, query) }
 	if m := j.byPort(r.Client, at, fits); m.exchange != nil {
+		if path != "" && !fits(m.exchange) {
+			return nil
+		}
 		return m.exchange
 	}
 	if path == "" || method == "" || j.config.Exchanges.EvictedSince(at.Add(-slip)) {

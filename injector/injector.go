@@ -163,9 +163,6 @@ func (i *injection) read(raw []byte) error {
 	if err != nil {
 		return skipf(Unreadable, "the pod cannot be read: %v", err)
 	}
-	if metadata, _ := lookup(i.doc, []string{"metadata"}); metadata == nil {
-		return skipf(Unreadable, "the pod has no metadata")
-	}
 	return nil
 }
 

@@ -162,6 +162,10 @@ func (i *injection) finish() {
 	i.appendTo("/spec/volumes", i.volumes, len(i.pod.Spec.Volumes) > 0)
 	if i.pod.Metadata.Annotations == nil {
 		i.made("/metadata/annotations")
+		if metadata, _ := lookup(i.doc, []string{"metadata"}); metadata == nil { // a template may have none
+			i.made("/metadata") // taken away after what is in it
+			i.patch.add("/metadata", map[string]any{})
+		}
 		i.patch.add("/metadata/annotations", map[string]string{})
 	}
 	i.patch.add("/metadata/annotations/"+escape(StatusKey), string(mustJSON(i.status)))

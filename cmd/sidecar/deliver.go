@@ -250,22 +250,14 @@ func (d *delivery) newForwarder(books *journal.Journal, logs *tail.Tailer, ledge
 	return f, func() { closeSink(); closeDead() }
 }
 
-// positions writes the checkpoint of the log files and then says which bytes it has not passed.
+// positions writes the checkpoint of the log files and then says which bytes come again after a kill.
 func (d *delivery) positions(logs *tail.Tailer) func() func(journal.Key) bool {
 	return func() func(journal.Key) bool {
 		if err := logs.Checkpoint(); err != nil {
 			d.log.Error("the checkpoint of the log files cannot be written", zap.Error(err))
-			return func(journal.Key) bool { return true }
 		}
-		known := map[string]int64{} // thousands of keys are of a few files
-		return func(k journal.Key) bool {
-			at, ok := known[k.File]
-			if !ok {
-				at = logs.Position(k.File)
-				known[k.File] = at
-			}
-			return k.Offset >= at
-		}
+		again := logs.ReadAgain()
+		return func(k journal.Key) bool { return again(k.File, k.Offset) }
 	}
 }
 

@@ -23,7 +23,10 @@ import (
 	"github.com/openreplay/log-sidecar/e2e/stage"
 )
 
-var write = flag.Bool("write", false, "write the table into docs/MATCHING.md")
+var (
+	write = flag.Bool("write", false, "write the table into docs/MATCHING.md")
+	infer = flag.String("infer", "path", "what the sidecar is told by --infer")
+)
 
 // floors are the least shares of errors that must arrive, one at a time and eight at a time. They hold what was reached
 // once: raise them when the matcher gets better.
@@ -83,7 +86,7 @@ func play(t *testing.T, s *stack, n int) *verdict {
 	address := stage.Address(t)
 	site := &site{TB: t, stage: stage.New(t, "http://"+address), address: address}
 	s.start(site)
-	sidecar := site.stage.Run("--from", "beginning", "--forward", "errors", "--infer", "kind")
+	sidecar := site.stage.Run("--from", "beginning", "--forward", "errors", "--infer", *infer)
 
 	all := draw(s, n, random)
 	drive(t, site.stage.Front, "c1", all, 1)

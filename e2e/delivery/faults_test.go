@@ -56,14 +56,14 @@ var faults = []row{
 	{name: "poison, named", act: nothing, poison: poisonNamed},
 	{name: "poison, not named", act: nothing, poison: poisonUnnamed},
 	{name: "server killed", act: serverKilled},
-	{name: "full disk", act: fullDisk, disk: 8 << 20},
+	{name: "full disk", act: fullDisk, disk: 32 << 20},
 	{name: "none", act: nothing},
 }
 
 func TestFaults(t *testing.T) {
 	rows := slices.Clone(faults)
 	for _, r := range faults {
-		if !testing.Short() && !slices.Contains([]string{"quota, one in ten passes", "PERMISSION_DENIED", "UNAUTHENTICATED"}, r.name) {
+		if !slices.Contains([]string{"quota, one in ten passes", "PERMISSION_DENIED", "UNAUTHENTICATED"}, r.name) {
 			r.killed = true
 			rows = append(rows, r)
 		}

@@ -50,15 +50,18 @@ func TestLongOutage(t *testing.T) {
 	w.heal(r)
 	w.awaitWithin(10*time.Minute, "the backlog to arrive", func() bool { return w.cloud.there(w.name) == w.app.count() })
 	caughtUp, after := time.Since(w.healed), w.resident()
-	late := w.lateness(began)
+	late, onTheirWay := w.lateness(w.healed), len(w.lateness(began))-len(w.lateness(w.healed))
 	w.users(100, aUser)
 	w.awaitArrival()
 	w.settled()
 	w.stop()
 	w.verdict(r, caughtUp)
 	p99 := late[len(late)*99/100]
-	fmt.Printf("\n%d errors in an outage of %.0f s, all there %.1f s after it; late after their timestamp: p50 %v, p99 %v, most %v; RSS before, at its end, after: %d, %d, %d MiB\n",
-		errors, lasted.Seconds(), caughtUp.Seconds(), late[len(late)/2], p99, late[len(late)-1], before>>20, during>>20, after>>20)
+	fmt.Printf("\n%d errors in an outage of %.0f s, all there %.1f s after it; %d of them had been sealed before its end, the others were late after their timestamp: p50 %v, p99 %v, most %v; RSS before, at its end, after: %d, %d, %d MiB\n",
+		errors, lasted.Seconds(), caughtUp.Seconds(), onTheirWay, late[len(late)/2], p99, late[len(late)-1], before>>20, during>>20, after>>20)
+	if onTheirWay > batch {
+		t.Errorf("%d were sealed while nothing could be sent, more than the batch on its way", onTheirWay)
+	}
 	if p99 > time.Second {
 		t.Errorf("after the outage the p99 of lateness is %v", p99)
 	}
@@ -66,6 +69,9 @@ func TestLongOutage(t *testing.T) {
 		t.Errorf("memory has grown from %d to %d MiB", before>>20, after>>20)
 	}
 }
+
+// batch is the most entries of a request.
+const batch = 500
 
 // lateness gives how long after their timestamp the entries of after then could be seen, in order.
 func (w *world) lateness(then time.Time) (late []time.Duration) {

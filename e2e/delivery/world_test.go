@@ -34,7 +34,9 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	flag.Set("test.parallel", "16") // the rows wait most of their time
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m,
+		// started by a package of Google's client, for as long as the program lives
+		goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
 func seed(t *testing.T) uint64 {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -47,6 +48,7 @@ type saved struct {
 	Away     bool       `json:"away,omitempty"`
 	Ended    bool       `json:"ended,omitempty"`
 	Unsure   bool       `json:"unsure,omitempty"`
+	Cuts     int        `json:"cuts,omitempty"`
 	Note     []byte     `json:"note,omitempty"`
 }
 
@@ -125,6 +127,7 @@ func (t *Tailer) load() (looked int64, files []saved, ok bool) {
 		}
 		t.log.Error("the checkpoint cannot be used; the one before it is tried, and what came since then is read again",
 			zap.String("path", path), zap.Error(err))
+		os.Rename(path, path+".damaged") // it must not take the place of the one before it
 	}
 	return 0, nil, false
 }
@@ -140,8 +143,10 @@ func (t *Tailer) restore() error {
 	if ok {
 		t.looked, t.known = time.Unix(0, looked), looked
 	}
+	t.kept = kept{}
 	for _, s := range files {
 		t.adopt(s)
+		t.kept[s.ID] = s
 	}
 	return t.sweep()
 }
@@ -165,7 +170,7 @@ func (t *Tailer) adopt(s saved) {
 	f.key = key{dev: s.Dev, ino: s.Inode, born: s.Born}
 	f.read, f.decided, f.marks, f.size = s.Position, s.Position, s.Marks, s.Size
 	f.known = max(s.Position, s.Size)
-	f.unsure, f.wasAway = s.Unsure, s.Away
+	f.unsure, f.wasAway, f.cuts = s.Unsure, s.Away, s.Cuts
 	f.skipping, f.ended, f.asleep, f.verified = s.Skipping, s.Ended, s.Ended, t.known
 	for _, h := range s.Held {
 		f.again = append(f.again, span{h[0], h[1]})
@@ -181,8 +186,11 @@ func (t *Tailer) Checkpoint() error {
 	}
 	t.saving.Lock()
 	defer t.saving.Unlock()
-	p, err := t.snapshot()
-	if err == nil && !bytes.Equal(p, t.saved) {
+	p, files, err := t.snapshot()
+	if err == nil && bytes.Equal(p, t.saved) {
+		return nil
+	}
+	if err == nil {
 		err = keep(t.config.Checkpoint, p)
 	}
 	if err != nil {
@@ -195,37 +203,59 @@ func (t *Tailer) Checkpoint() error {
 	for _, f := range t.files {
 		f.kept = f.offered
 	}
+	t.keptBefore, t.kept = t.kept, files
 	return nil
 }
 
-// keep replaces the file at path, and keeps the one that was there.
+// keep replaces the file at path, and keeps the one that was there. At every moment one of the two is whole.
 func keep(path string, p []byte) error {
-	if err := os.Remove(previous(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	spare := previous(path) + ".new"
+	os.Remove(spare)
+	err := os.Link(path, spare)
+	if err == nil {
+		err = os.Rename(spare, previous(path))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
-	if err := os.Link(path, previous(path)); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) {
+	if err := renameio.WriteFile(path, p, 0o600, renameio.WithTempDir(filepath.Dir(path))); err != nil {
 		return err
 	}
-	return renameio.WriteFile(path, p, 0o600, renameio.WithTempDir(filepath.Dir(path)))
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes a renaming durable, where the file system can.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
 }
 
 // snapshot is the checkpoint as of now.
-func (t *Tailer) snapshot() ([]byte, error) {
+func (t *Tailer) snapshot() ([]byte, kept, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	files := make([]saved, 0, len(t.files))
+	files, byID := make([]saved, 0, len(t.files)), kept{}
 	for _, f := range t.files {
-		files = append(files, f.saved())
+		s := f.saved()
+		files, byID[s.ID] = append(files, s), s
 		f.offered = f.hole
 	}
-	return encode(t.looked.UnixNano(), files)
+	p, err := encode(t.looked.UnixNano(), files)
+	return p, byID, err
 }
 
 func (f *File) saved() saved {
 	position, held := f.undecided()
 	s := saved{
 		ID: f.ID, Path: f.Path, Dev: f.key.dev, Inode: f.key.ino, Born: f.key.born,
-		Position: position, Size: f.size, Marks: f.marks, Away: !f.away.IsZero(), Ended: f.ended, Unsure: f.unsure, Note: f.Note(),
+		Position: position, Size: f.size, Marks: f.marks, Away: !f.away.IsZero(), Ended: f.ended, Unsure: f.unsure, Cuts: f.cuts, Note: f.Note(),
 	}
 	s.Skipping = f.skipping && position == f.read
 	if f.name != f.Path {

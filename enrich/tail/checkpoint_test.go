@@ -3,6 +3,7 @@ package tail
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,19 +103,47 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// A damaged checkpoint is replaced by the one before it, and the log says so.
+// A checkpoint that is torn anywhere is replaced by the one before it, and the log says so; as often as that happens.
 func TestPreviousCheckpoint(t *testing.T) {
 	l := newLife(t)
 	logs, seen := observer.New(zapcore.ErrorLevel)
 	l.config.Log = zap.New(logs)
-	play := func(script string) { l.t.Helper(); l.play(t, script) }
-	play("start\nwrite app.log one\nread\n    app.log: one\nsave\nwrite app.log two\nread\n    app.log: two\nsave\nkill")
-	if err := os.Truncate(l.config.Checkpoint, 20); err != nil {
+	l.play(t, "start\nwrite app.log one\nread\n    app.log: one\nsave\nwrite app.log two\nread\n    app.log: two\nsave\nkill")
+	before, err := os.ReadFile(previous(l.config.Checkpoint))
+	if err != nil {
 		t.Fatal(err)
 	}
-	play("start\nread\n    app.log: two")
-	if n := seen.FilterMessageSnippet("the one before it is tried").Len(); n != 1 {
-		t.Errorf("it was said %d times", n)
+	whole, err := os.ReadFile(l.config.Checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; n < len(whole)-2; n += 50 {
+		for path, content := range map[string][]byte{previous(l.config.Checkpoint): before, l.config.Checkpoint: whole[:n]} {
+			if err := os.WriteFile(path, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.play(t, "start\nkill\nstart\nread\n    app.log: two\nkill")
+		if said := seen.FilterMessageSnippet("the one before it is tried").Len(); said != 1 {
+			t.Errorf("torn after %d bytes: it was said %d times", n, said)
+		}
+		seen.TakeAll()
+	}
+}
+
+// Where neither can be used the files begin as if there had been none, and both are named.
+func TestNoCheckpointOfUse(t *testing.T) {
+	l := newLife(t)
+	logs, seen := observer.New(zapcore.ErrorLevel)
+	l.config.Log = zap.New(logs)
+	for _, path := range []string{l.config.Checkpoint, previous(l.config.Checkpoint)} {
+		if err := os.WriteFile(path, []byte(`{"version":2,"files":[],"check":0}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.play(t, "write app.log old\nstart\nwrite app.log new\nread\n    app.log: new")
+	if said := seen.FilterMessageSnippet("cannot be used"); said.Len() != 2 || !strings.Contains(fmt.Sprint(said.All()[0].Context), "version 2") {
+		t.Errorf("it was said %v", said.All())
 	}
 }
 
@@ -143,5 +172,36 @@ func TestCheckpointFails(t *testing.T) {
 	}
 	if err := l.tailer.Checkpoint(); err != nil {
 		t.Error(err)
+	}
+}
+
+// What comes again after a kill is what the checkpoint on disk says, whatever was decided since it was written; and what the
+// one before it says, should it be damaged.
+func TestReadAgain(t *testing.T) {
+	l := newLife(t)
+	l.play(t, "start\nhold two\nwrite app.log one\nwrite app.log two\nread\n    app.log: one\n    app.log: two\nclose two\nsave")
+	id := l.newest("app.log").ID
+	expect := func(want string) {
+		t.Helper()
+		again, got := l.tailer.ReadAgain(), ""
+		for i, line := range []string{"one", "two", "six"} {
+			if again(id, int64(4*i)) {
+				got += line + " "
+			}
+		}
+		if got != want {
+			t.Errorf("%q comes again, want %q", got, want)
+		}
+	}
+	l.play(t, "save") // nothing has changed, so that nothing is written
+	expect("one two six ")
+	l.play(t, "write app.log six\nread\n    app.log: six\nrelease two")
+	expect("one two six ")
+	l.play(t, "save")
+	expect("two six ")
+	l.play(t, "note app.log learned\nsave")
+	expect("")
+	if l.tailer.ReadAgain()("another file", 0) {
+		t.Error("a file comes again that nobody follows")
 	}
 }

@@ -30,8 +30,7 @@ func (t *Tailer) unseen(v *view, now time.Time) {
 
 // displaced begins the generations of a path that came and went unseen: f was the last that we saw, at the time since.
 func (t *Tailer) displaced(v *view, f *File, now time.Time, since int64) {
-	base := filepath.Base(f.Path)
-	for _, e := range t.beside(v, f, func(name string) bool { return isRotation(base, name) }) {
+	for _, e := range t.beside(v, f, f.mayPrecede) {
 		if t.byKey[e.key] != nil || t.config.stamp(e.info) < since-slack.Nanoseconds() {
 			continue
 		}
@@ -44,6 +43,12 @@ func (t *Tailer) displaced(v *view, f *File, now time.Time, since int64) {
 		g.away, g.unsure = now, e.size == 0 || src == nil || t.original(src, e.size) != nil
 		t.order(g)
 	}
+}
+
+// mayPrecede says whether a file of that name may have been a generation of f's path: rotated away, or the target of its link.
+func (f *File) mayPrecede(name string) bool {
+	base, now := filepath.Base(f.Path), filepath.Base(f.name)
+	return isRotation(base, name) || now != base && !isRotation(base, now) && alike(now, name)
 }
 
 // same says whether two contents have the same bytes before an offset.

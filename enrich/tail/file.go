@@ -82,6 +82,7 @@ type File struct {
 	dropped   bool      // it is not ours any more
 	used      int64     // its room on the disk
 	hole      int64     // where the hole ends that is to be made in it, once the checkpoint knows
+	cuts      int       // generations that have taken its place in its own file
 	offered   int64     // hole, as the checkpoint has it that is being written
 	kept      int64     // hole, as the checkpoint on disk has it
 	spooled   bool      // what a stream gave
@@ -255,6 +256,11 @@ func (t *Tailer) open(f *File, now time.Time) bool {
 
 // fill reads what follows, behind the few bytes before it, which tell whether the file is still the one that we know.
 func (t *Tailer) fill(f *File, final bool) (p []byte, overlap int, err error) {
+	size := f.length()
+	if f.isCutOff(size) { // what is here now does not follow what was read, though it may begin alike
+		return nil, 0, errChanged
+	}
+	f.size = size
 	from, overlap := before(f.read)
 	want := smallRead
 	if f.size-f.read > smallRead {

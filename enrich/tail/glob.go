@@ -181,6 +181,17 @@ func isRotation(base, name string) bool {
 	return ok && isStamp(rest)
 }
 
+// alike says whether two names differ in their numbers alone, as those of the files do that a link is moved to.
+func alike(a, b string) bool {
+	letters := func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return -1
+		}
+		return r
+	}
+	return a != b && strings.Map(letters, a) == strings.Map(letters, b)
+}
+
 // isRotated says the same of two paths in one directory.
 func isRotated(base, path string) bool {
 	return filepath.Dir(base) == filepath.Dir(path) && isRotation(filepath.Base(base), filepath.Base(path))

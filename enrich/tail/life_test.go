@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
+	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 )
 
@@ -29,14 +31,15 @@ func TestMain(m *testing.M) {
 
 // TestLife plays the life of log files from testdata/life: one file a case, one action a line. To add a case, add a file.
 //
-//	start [GLOB...] [from=beginning|end]   begins to tail; with a checkpoint if an earlier life of the case left one
+//	start [GLOB...] [from=beginning|end] [block=SIZE]   begins to tail; with a checkpoint if an earlier life left one
 //	stop | kill                            ends in order | without reading on and without a checkpoint
 //	save                                   writes the checkpoint
 //	write NAME TEXT                        appends TEXT and a line end; half NAME TEXT: without line end
 //	bytes NAME TEXT                        appends TEXT, a Go string
 //	fill NAME N TEXT                       appends TEXT until N more bytes stand in NAME
-//	open HANDLE NAME | via HANDLE TEXT     keeps a file open for appending, and writes through it
-//	at HANDLE OFFSET TEXT                  writes a line at an offset, as an app does that does not append; half-at: without line end
+//	lines NAME N TEXT                      appends N lines of TEXT; none makes the file
+//	open HANDLE NAME | via HANDLE TEXT     keeps a file open for appending, and writes a line through it; leave HANDLE: closes it
+//	at NAME OFFSET TEXT                    writes a line at an offset, as an app does that does not append; half-at: without line end
 //	age NAME                               stamps a directory as if it had not changed for an hour
 //	rename A B | copy A B | delete A | truncate NAME SIZE | mkdir A | link TARGET NAME | chmod MODE NAME
 //	look                                   looks at the directories; reads nothing
@@ -44,6 +47,9 @@ func TestMain(m *testing.M) {
 //	hold TEXT | close TEXT | release TEXT  holds the lines with TEXT when they come, closes the holds, releases them
 //	note NAME TEXT | noted NAME TEXT       keeps a note with the newest file of the path | expects it
 //	read                                   looks, reads all, and expects the indented lines that follow, with flags
+//
+// Each action takes a second of the clock that stamps files. Where files come quicker than that clock goes, no tailer can tell
+// their order.
 func TestLife(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/life/*.txt")
 	if err != nil || len(scripts) == 0 {
@@ -69,29 +75,70 @@ type life struct {
 	clock   time.Time
 	handles map[string]*os.File
 	taker   func(*Block) error
+	compare func(got []string) // takes what came; nil: it is compared with what the script expects
 	hold    []string
 	holds   map[string]*Hold
 	got     []string
-	known   float64 // lost bytes that were shown
+	known   float64       // lost bytes that were shown
+	time    int64         // of the clock that stamps files, in nanoseconds since 1970
+	born    map[key]int64 // when each file was first there, by that clock
 }
 
 func newLife(t testing.TB) *life {
-	l := &life{t: t, dir: t.TempDir(), clock: time.Now(), handles: map[string]*os.File{}, holds: map[string]*Hold{}}
-	l.taker = l.handle
-	l.config = Config{Checkpoint: filepath.Join(t.TempDir(), "checkpoint"), Log: zaptest.NewLogger(t)}
-	t.Cleanup(func() {
-		l.kill()
-		for _, h := range l.handles {
-			h.Close()
-		}
-	})
+	l := lifeIn(t, t.TempDir(), filepath.Join(t.TempDir(), "checkpoint"), zaptest.NewLogger(t))
+	t.Cleanup(l.over)
 	return l
+}
+
+// lifeIn is one that is ended by over.
+func lifeIn(t testing.TB, dir, checkpoint string, log *zap.Logger) *life {
+	now := time.Now()
+	l := &life{t: t, dir: dir, clock: now, time: now.UnixNano(), born: map[key]int64{}, handles: map[string]*os.File{}, holds: map[string]*Hold{}}
+	l.taker = l.handle
+	l.config = Config{Checkpoint: checkpoint, Log: log, wall: l.now, stamp: l.stamp}
+	return l
+}
+
+func (l *life) over() {
+	l.kill()
+	for _, h := range l.handles {
+		h.Close()
+	}
+	if open := openIn(l.t, l.dir); len(open) > 0 {
+		l.t.Errorf("left open: %v", open)
+	}
+}
+
+// now is the clock that stamps files.
+func (l *life) now() time.Time { return time.Unix(0, l.time) }
+
+func (l *life) stamp(i info) int64 {
+	if i.dir {
+		return l.time
+	}
+	return l.born[i.key]
+}
+
+// pass lets a second pass, and notes which files are new.
+func (l *life) pass() {
+	filepath.WalkDir(l.dir, func(path string, _ fs.DirEntry, err error) error {
+		if i, err := lstat(path); err == nil && l.born[i.key] == 0 {
+			l.born[i.key] = l.time
+		}
+		return err
+	})
+	l.time += int64(time.Second)
 }
 
 // play plays a script.
 func (l *life) play(t *testing.T, script string) {
 	t.Helper()
-	lines := strings.Split(script, "\n")
+	if err := l.follow(strings.Split(script, "\n")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (l *life) follow(lines []string) error {
 	for i := 0; i < len(lines); i++ {
 		line := lines[i]
 		if line == "" || strings.HasPrefix(line, "#") {
@@ -104,14 +151,16 @@ func (l *life) play(t *testing.T, script string) {
 		}
 		verb, rest, _ := strings.Cut(line, " ")
 		if err := l.do(verb, rest, want); err != nil {
-			t.Fatalf("line %d: %s: %v", i+1, line, err)
+			return fmt.Errorf("line %d: %s: %w", i+1, line, err)
 		}
 	}
+	return nil
 }
 
 func (l *life) path(name string) string { return filepath.Join(l.dir, name) }
 
 func (l *life) do(verb, rest string, want []string) error {
+	defer l.pass()
 	first, text, _ := strings.Cut(rest, " ")
 	path := l.path(first)
 	switch verb {
@@ -140,14 +189,19 @@ func (l *life) do(verb, rest string, want []string) error {
 			return err
 		}
 		return l.append(path, strings.Repeat(unit, size/len(unit)+1)[:size])
-	case "open":
-		h, err := os.OpenFile(l.path(text), os.O_WRONLY|os.O_CREATE, 0o644)
+	case "lines":
+		n, line, _ := strings.Cut(text, " ")
+		count, err := strconv.Atoi(n)
 		if err != nil {
 			return err
 		}
+		return l.append(path, strings.Repeat(line+"\n", count))
+	case "open":
+		h, err := os.OpenFile(l.path(text), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 		l.handles[first] = h
-		_, err = h.Seek(0, 2)
 		return err
+	case "leave":
+		return l.handles[first].Close()
 	case "via":
 		_, err := l.handles[first].WriteString(text + "\n")
 		return err
@@ -163,7 +217,12 @@ func (l *life) do(verb, rest string, want []string) error {
 		if verb == "at" {
 			text += "\n"
 		}
-		_, err = l.handles[first].WriteAt([]byte(text), offset)
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = f.WriteAt([]byte(text), offset)
 		return err
 	case "rename":
 		return os.Rename(path, l.path(text))
@@ -238,11 +297,18 @@ func (l *life) start(args []string) (err error) {
 		case "from=end":
 			c.From = End
 		default:
+			if size, ok := strings.CutPrefix(a, "block="); ok {
+				c.block, err = strconv.Atoi(size)
+				continue
+			}
 			c.Globs = append(c.Globs, l.path(a))
 		}
 	}
 	if len(c.Globs) == 0 {
 		c.Globs = []string{l.path("app.log")}
+	}
+	if err != nil {
+		return err
 	}
 	if l.tailer, err = New(c); err != nil {
 		return err
@@ -256,7 +322,7 @@ func (l *life) stop(want []string) error {
 	if err := l.readAll(); err != nil {
 		return err
 	}
-	if err := l.tailer.finish(l.clock, l.handle); err != nil {
+	if err := l.tailer.finish(l.clock, l.taker); err != nil {
 		return err
 	}
 	if err := l.tailer.Checkpoint(); err != nil {
@@ -269,6 +335,7 @@ func (l *life) stop(want []string) error {
 // kill drops the tailer as it is.
 func (l *life) kill() {
 	if l.tailer != nil {
+		invariants(l.t, l.tailer)
 		l.tailer.Close()
 	}
 	l.tailer = nil
@@ -308,6 +375,10 @@ func (l *life) readAll() error {
 func (l *life) expect(want []string) error {
 	got := l.got
 	l.got = nil
+	if l.compare != nil {
+		l.compare(got)
+		return nil
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		return fmt.Errorf("-want +got\n%s", diff)
 	}

@@ -136,10 +136,18 @@ func (f *File) seen(e entry) {
 	if e.size != f.size || e.modified != f.modified || f.src == nil && !f.asleep || len(f.again) > 0 {
 		f.dirty = true
 	}
-	if e.size < f.size && f.nul <= f.read { // apps that fill a file with NULs beforehand cut them off at the end
-		f.shrunk = true
-	}
+	f.shrunk = f.shrunk || f.isCutOff(e.size)
 	f.name, f.real, f.size, f.used, f.modified = e.path, e.real, e.size, e.used, e.modified
+}
+
+// isCutOff says whether f, if it has that size now, was cut off. Apps that fill a file with NULs beforehand cut those off at the
+// end.
+func (f *File) isCutOff(size int64) bool {
+	if size >= f.size || f.nul > f.read {
+		return false
+	}
+	f.known = max(f.known, f.size)
+	return true
 }
 
 // searchAway finds the files that are no longer where the globs look, and gives those that were there until now.
@@ -162,7 +170,11 @@ func (t *Tailer) searchAway(v *view, here map[*File]bool, now time.Time) (went [
 
 // search finds where f is now.
 func (t *Tailer) search(v *view, f *File) {
-	if e, ok := t.byName(v, f); ok {
+	e, ok := t.byName(v, f)
+	if !ok && f.src == nil { // it may have been renamed from a name that was not asked for yet to one that was
+		e, ok = t.byName(newView(map[string]*listing{}), f)
+	}
+	if ok {
 		f.seen(e)
 		return
 	}
@@ -348,7 +360,7 @@ func (t *Tailer) start(e entry) int64 {
 	if t.first && t.looked.IsZero() {
 		return t.config.Survey.start(e)
 	}
-	if !t.first && t.looked.Before(t.started) && e.born != 0 && e.born < t.looked.Add(-slack).UnixNano() {
+	if !t.first && t.looked.Before(t.started) && e.born != 0 && t.config.stamp(e.info) < t.looked.Add(-slack).UnixNano() {
 		return e.size // it was there before, and was not asked for
 	}
 	return 0
@@ -360,7 +372,8 @@ func (t *Tailer) start(e entry) int64 {
 func (t *Tailer) identify(k key) string {
 	seed := fmt.Sprint(k.dev, k.ino, k.born)
 	if before := t.byKey[k]; before != nil {
-		seed = before.ID
+		before.cuts++ // it may go on in a copy, and that be cut off too
+		seed = fmt.Sprint(before.ID, before.cuts)
 	} else if k.born == 0 { // an inode's number alone is used again
 		return rand.Text()
 	}

@@ -2,6 +2,7 @@ package tail
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -9,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -30,12 +30,18 @@ func TestModel(t *testing.T) {
 	for _, seed := range seeds {
 		t.Run(seed, func(t *testing.T) {
 			flagged.Value.Set(seed)
-			rapid.Check(t, func(r *rapid.T) { play(t, r) })
+			rapid.Check(t, func(r *rapid.T) {
+				script := play(t, r)
+				if rapid.IntRange(0, 19).Draw(r, "again") == 0 {
+					replay(t, r, script)
+				}
+			})
 		})
 	}
 }
 
-func play(t *testing.T, r *rapid.T) {
+// play plays a program, and gives it as a script.
+func play(t *testing.T, r *rapid.T) (script []string) {
 	m := newModel(t, r)
 	defer m.close()
 	r.Repeat(map[string]func(*rapid.T){
@@ -58,25 +64,39 @@ func play(t *testing.T, r *rapid.T) {
 		"":             m.failed,
 	})
 	m.end(r)
+	return m.script
 }
 
-// A model is what should be true of the files and of what was read.
+// replay plays a program once more, as the script that it would leave if it failed: the same comes.
+func replay(t *testing.T, r *rapid.T, script []string) {
+	dir, err := os.MkdirTemp(scratch(t), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	l := lifeIn(t, filepath.Join(dir, "logs"), filepath.Join(dir, "checkpoint"), zap.NewNop())
+	defer l.over()
+	if err := errors.Join(os.Mkdir(l.dir, 0o755), l.follow(script)); err != nil {
+		r.Fatalf("as a script it does something else: %v\n%s", err, strings.Join(script, "\n"))
+	}
+}
+
+// A model is what should be true of the files and of what was read. What it does, it does as the actions of a script.
 type model struct {
 	*life
+	script     []string
 	glob       string
-	banner     string
+	banner     int // lines that each file begins with
 	lines      []*written
 	inodes     []*inode // app.log, app.log.1, ...; then those that are deleted
 	deleted    []*inode
-	late       *os.File
-	lateIn     *inode
+	lateIn     *inode   // where an app writes that has not heard of the rotations since; nil: none does
 	half       *written // begun in app.log, not ended
 	want       int      // how many of the next lines to hold
+	held       []string // which of them this action held
 	log        bytes.Buffer
-	errors     []string
-	checkpoint []byte           // as it was written last
-	time       int64            // of the files, in nanoseconds: every action takes a second
-	born       map[uint64]int64 // when each file was first seen to be there
+	wrong      []string
+	checkpoint []byte // as it was written last
 }
 
 // A written is a line of a log.
@@ -103,20 +123,39 @@ type inode struct {
 
 func newModel(t *testing.T, r *rapid.T) *model {
 	dir, err := os.MkdirTemp(scratch(t), "")
+	if err == nil {
+		err = os.Mkdir(filepath.Join(dir, "logs"), 0o755)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &model{life: &life{t: t, dir: dir, clock: time.Now(), holds: map[string]*Hold{}}}
+	m := &model{inodes: []*inode{{}}}
+	m.life = lifeIn(t, filepath.Join(dir, "logs"), filepath.Join(dir, "checkpoint"), m.logger())
 	m.taker = m.handle
-	m.born = map[uint64]int64{}
-	m.config = Config{Checkpoint: filepath.Join(dir, "checkpoint"), Log: m.logger(), From: Beginning, block: 4096, wall: m.now, stamp: m.stamp}
 	m.glob = rapid.SampledFrom([]string{"app.log", "app.log*"}).Draw(r, "glob")
-	m.banner = strings.Repeat("banner\n", rapid.SampledFrom([]int{0, 1, 700}).Draw(r, "banner"))
-	m.inodes = []*inode{{}}
-	m.time = time.Now().UnixNano()
-	m.create()
+	m.banner = rapid.SampledFrom([]int{0, 1, 700}).Draw(r, "banner")
+	m.create(r)
 	m.begin(r)
 	return m
+}
+
+// act does one action of a script, and adds it to the script with what came.
+func (m *model) act(r *rapid.T, format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	var came []string
+	m.compare = func(got []string) { came = got }
+	verb, rest, _ := strings.Cut(line, " ")
+	if err := m.do(verb, rest, nil); err != nil {
+		r.Fatal(err)
+	}
+	for _, text := range m.held {
+		m.script = append(m.script, "hold "+text)
+	}
+	m.held = nil
+	m.script = append(m.script, line)
+	for _, line := range came {
+		m.script = append(m.script, "    "+line)
+	}
 }
 
 // scratch is a directory in memory where there is one: it is the many flushes of the checkpoint that take long.
@@ -129,11 +168,8 @@ func scratch(t *testing.T) string {
 }
 
 func (m *model) close() {
-	m.life.kill()
-	if m.late != nil {
-		m.late.Close()
-	}
-	os.RemoveAll(m.dir)
+	m.over()
+	os.RemoveAll(filepath.Dir(m.dir))
 }
 
 // logger keeps what the tailer says, for a case that fails.
@@ -144,50 +180,15 @@ func (m *model) logger() *zap.Logger {
 
 func (m *model) note(format string, args ...any) { fmt.Fprintf(&m.log, format+"\n", args...) }
 
-// now is the clock that stamps files.
-func (m *model) now() time.Time { return time.Unix(0, m.time) }
-
-func (m *model) stamp(i info) int64 {
-	if i.dir {
-		return m.time
-	}
-	return m.born[i.ino]
-}
-
-// pass lets a second pass, and notes which files are new. Where files come quicker than the clock that stamps them goes, no
-// tailer can tell their order.
-func (m *model) pass() {
-	names, _ := os.ReadDir(m.dir)
-	for _, n := range names {
-		if i, err := stat(m.path(n.Name())); err == nil && m.born[i.ino] == 0 {
-			m.born[i.ino] = m.time
-		}
-	}
-	m.time += int64(time.Second)
-}
-
-func (m *model) app() string { return m.path("app.log") }
-
-func (m *model) must(r *rapid.T, err error) {
-	if err != nil {
-		r.Fatal(err)
-	}
-}
-
 func (m *model) begin(r *rapid.T) {
-	args := []string{m.glob, "from=beginning"}
-	m.must(r, m.life.start(args))
-	m.pass()
+	m.act(r, "start %s from=beginning block=4096", m.glob)
 	m.opened()
 	m.checkpoint = m.tailer.saved
 	m.markSaved()
 }
 
 // create begins app.log anew.
-func (m *model) create() {
-	os.WriteFile(m.app(), []byte(m.banner), 0o644)
-	m.pass()
-}
+func (m *model) create(r *rapid.T) { m.act(r, "lines app.log %d banner", m.banner) }
 
 // opened says that the tailer has looked: what has a name is open now.
 func (m *model) opened() {
@@ -199,8 +200,7 @@ func (m *model) opened() {
 func (m *model) newLine(r *rapid.T, in *inode) *written {
 	w := &written{in: []*inode{in}}
 	filler := strings.Repeat("x", rapid.SampledFrom([]int{0, 0, 30, 300, 2000}).Draw(r, "length"))
-	w.text = fmt.Sprintf("%06d%s%06d", len(m.lines), filler, len(m.lines))
-	m.note("write line %d, %d bytes", len(m.lines), len(w.text)+1)
+	w.text = fmt.Sprintf("%06d-%s-%06d", len(m.lines), filler, len(m.lines))
 	m.lines = append(m.lines, w)
 	return w
 }
@@ -214,12 +214,12 @@ func (m *model) writeFew(r *rapid.T) { m.writeLines(r, rapid.IntRange(1, 5).Draw
 
 func (m *model) writeLines(r *rapid.T, n int) {
 	if m.half != nil {
-		m.must(r, m.append(m.app(), m.half.text[3:]+"\n"))
+		m.act(r, "write app.log %s", m.half.text[3:])
 		m.half.excuse = false
 		m.half = nil
 	}
 	for range n {
-		m.must(r, m.append(m.app(), m.newLine(r, m.inodes[0]).text+"\n"))
+		m.act(r, "write app.log %s", m.newLine(r, m.inodes[0]).text)
 	}
 }
 
@@ -230,7 +230,7 @@ func (m *model) writeHalf(r *rapid.T) {
 	}
 	m.half = m.newLine(r, m.inodes[0])
 	m.half.excuse = true // until its end is written
-	m.must(r, m.append(m.app(), m.half.text[:3]))
+	m.act(r, "half app.log %s", m.half.text[:3])
 }
 
 // endHalf ends the line that is half written, before something else happens to the file.
@@ -242,11 +242,9 @@ func (m *model) endHalf(r *rapid.T) {
 
 // writeLate writes through a file that was opened before it was renamed.
 func (m *model) writeLate(r *rapid.T) {
-	if m.late == nil {
+	if m.lateIn == nil {
 		m.endHalf(r)
-		var err error
-		m.late, err = os.OpenFile(m.app(), os.O_WRONLY|os.O_APPEND, 0)
-		m.must(r, err)
+		m.act(r, "open late app.log")
 		m.lateIn = m.inodes[0]
 		return
 	}
@@ -257,31 +255,30 @@ func (m *model) writeLate(r *rapid.T) {
 		m.lateIn.open, m.lateIn.slept = false, false
 	}
 	w := m.newLine(r, m.lateIn)
-	_, err := m.late.WriteString(w.text + "\n")
-	m.must(r, err)
+	m.act(r, "via late %s", w.text)
 	if slices.Contains(m.deleted, m.lateIn) && !m.lateIn.open {
 		w.excuse = true
 	}
 	if rapid.Bool().Draw(r, "last") {
-		m.late.Close()
-		m.late = nil
+		m.act(r, "leave late")
+		m.lateIn = nil
 	}
 }
 
 func (m *model) shift(r *rapid.T) {
 	const keep = 4
 	for n := len(m.inodes) - 1; n > 0; n-- {
-		from := fmt.Sprintf("%s.%d", m.app(), n)
+		from := fmt.Sprintf("app.log.%d", n)
 		if n == keep {
 			m.delete(r, from, n)
 			continue
 		}
-		m.must(r, os.Rename(from, fmt.Sprintf("%s.%d", m.app(), n+1)))
+		m.act(r, "rename %s app.log.%d", from, n+1)
 	}
 }
 
 func (m *model) delete(r *rapid.T, path string, n int) {
-	m.must(r, os.Remove(path))
+	m.act(r, "delete %s", path)
 	i := m.inodes[n]
 	m.inodes = slices.Delete(m.inodes, n, n+1)
 	m.deleted = append(m.deleted, i)
@@ -302,18 +299,15 @@ func (m *model) excuse() {
 func (m *model) rename(r *rapid.T) {
 	m.endHalf(r)
 	m.shift(r)
-	m.must(r, os.Rename(m.app(), m.app()+".1"))
+	m.act(r, "rename app.log app.log.1")
 	m.inodes = slices.Insert(m.inodes, 0, &inode{})
-	m.create()
+	m.create(r)
 }
 
 func (m *model) copyTruncate(r *rapid.T) {
 	m.endHalf(r)
 	m.shift(r)
-	p, err := os.ReadFile(m.app())
-	m.must(r, err)
-	m.must(r, os.WriteFile(m.app()+".1", p, 0o644))
-	m.pass()
+	m.act(r, "copy app.log app.log.1")
 	old := m.inodes[0]
 	copied := &inode{}
 	for _, w := range m.lines {
@@ -336,12 +330,12 @@ func (m *model) copyTruncate(r *rapid.T) {
 
 // cutOff truncates app.log.
 func (m *model) cutOff(r *rapid.T) {
-	m.must(r, os.Truncate(m.app(), 0))
+	m.act(r, "truncate app.log 0")
 	for _, w := range m.lines {
 		w.in = slices.DeleteFunc(w.in, func(i *inode) bool { return i == m.inodes[0] })
 	}
 	m.excuse()
-	m.must(r, m.append(m.app(), m.banner))
+	m.create(r)
 }
 
 func (m *model) truncate(r *rapid.T) {
@@ -351,31 +345,30 @@ func (m *model) truncate(r *rapid.T) {
 
 func (m *model) recreate(r *rapid.T) {
 	m.endHalf(r)
-	m.delete(r, m.app(), 0)
+	m.delete(r, "app.log", 0)
 	m.inodes = slices.Insert(m.inodes, 0, &inode{})
-	m.create()
+	m.create(r)
 }
 
 func (m *model) look(r *rapid.T) {
-	m.tailer.look(m.clock)
-	m.pass()
+	m.act(r, "look")
 	m.opened()
 }
 
 func (m *model) read(r *rapid.T) {
-	m.look(r)
-	m.must(r, m.life.readAll())
+	m.act(r, "read")
+	m.opened()
 }
 
 func (m *model) wait(r *rapid.T) {
 	for _, i := range slices.Concat(m.inodes[1:], m.deleted) {
 		i.slept = true
 	}
-	m.clock = m.clock.Add(rapid.SampledFrom([]time.Duration{time.Second, 3 * time.Second, 40 * time.Second}).Draw(r, "time"))
+	m.act(r, "wait %s", rapid.SampledFrom([]string{"1s", "3s", "40s"}).Draw(r, "time"))
 }
 
 func (m *model) save(r *rapid.T) {
-	m.must(r, m.tailer.Checkpoint())
+	m.act(r, "save")
 	m.checkpoint = m.tailer.saved
 	m.markSaved()
 }
@@ -410,11 +403,11 @@ func (m *model) undecided(w *written) bool {
 
 func (m *model) holdNext(r *rapid.T) { m.want++ }
 
-func (m *model) closeHold(r *rapid.T) { m.pick(r, "close").closed = true }
+func (m *model) closeHold(r *rapid.T) { m.onHeld(r, "close").closed = true }
 
-func (m *model) release(r *rapid.T) { m.pick(r, "release").hold = nil }
+func (m *model) release(r *rapid.T) { m.onHeld(r, "release").hold = nil }
 
-func (m *model) pick(r *rapid.T, verb string) *written {
+func (m *model) onHeld(r *rapid.T, verb string) *written {
 	var held []*written
 	for _, w := range m.lines {
 		if w.hold != nil {
@@ -425,16 +418,17 @@ func (m *model) pick(r *rapid.T, verb string) *written {
 		r.Skip()
 	}
 	w := rapid.SampledFrom(held).Draw(r, "line")
-	if verb == "close" {
-		w.hold.Close()
-	} else {
-		w.hold.Release()
-	}
+	m.act(r, "%s %s", verb, w.text[:6])
 	return w
 }
 
 func (m *model) kill(r *rapid.T) {
-	m.life.kill()
+	m.act(r, "kill")
+	m.died(r)
+}
+
+// died begins another life after one.
+func (m *model) died(r *rapid.T) {
 	for _, i := range slices.Concat(m.inodes, m.deleted) {
 		i.open = false
 	}
@@ -446,7 +440,6 @@ func (m *model) kill(r *rapid.T) {
 		}
 	}
 	m.excuse()
-	m.life.holds = map[string]*Hold{}
 	if rapid.Bool().Draw(r, "rotate while down") {
 		m.write(r)
 		m.rename(r)
@@ -458,16 +451,15 @@ func (m *model) kill(r *rapid.T) {
 func (m *model) stop(r *rapid.T) {
 	m.endHalf(r)
 	m.opened()
-	m.must(r, m.tailer.finish(m.clock, m.handle))
-	m.must(r, m.tailer.Checkpoint())
+	m.act(r, "stop")
 	m.markSaved()
-	m.kill(r)
+	m.died(r)
 }
 
 // handle compares each line of a block with the model.
 func (m *model) handle(b *Block) error {
 	m.noticeSave()
-	m.check(b)
+	m.life.handle(b)
 	offset := b.Offset
 	for line := range bytes.Lines(b.Data) {
 		m.came(b, span{offset, offset + int64(len(line))}, string(bytes.TrimSuffix(line, []byte("\n"))))
@@ -483,7 +475,7 @@ func (m *model) came(b *Block, s span, text string) {
 	var n int
 	if _, err := fmt.Sscanf(text, "%06d", &n); err != nil || n >= len(m.lines) || m.lines[n].text != text {
 		if m.half == nil && !b.Partial && !m.torn(text) {
-			m.errors = append(m.errors, fmt.Sprintf("%.40q (%d bytes at %d of %.4s) was never written", text, len(text), s.from, b.File.ID))
+			m.wrong = append(m.wrong, fmt.Sprintf("%.40q (%d bytes at %d of %.4s) was never written", text, len(text), s.from, b.File.ID))
 		}
 		return
 	}
@@ -493,15 +485,17 @@ func (m *model) came(b *Block, s span, text string) {
 		w.come, w.saved = false, false
 	}
 	if w.come {
-		m.errors = append(m.errors, fmt.Sprintf("line %d came twice", n))
+		m.wrong = append(m.wrong, fmt.Sprintf("line %d came twice", n))
 	}
 	if w.saved {
-		m.errors = append(m.errors, fmt.Sprintf("line %d came again although it was decided", n))
+		m.wrong = append(m.wrong, fmt.Sprintf("line %d came again although it was decided", n))
 	}
 	w.come, w.file, w.span, w.closed, w.killed = true, b.File, s, b.Record, false
 	if m.want > 0 {
 		m.want--
 		w.hold = b.File.Hold(s.from, s.to)
+		m.holds[text[:6]] = w.hold
+		m.held = append(m.held, text[:6])
 	}
 }
 
@@ -517,21 +511,33 @@ func (m *model) torn(text string) bool {
 }
 
 func (m *model) failed(r *rapid.T) {
-	if len(m.errors) > 0 {
-		r.Logf("%s\n%s", strings.Join(m.errors, "\n"), &m.log)
+	if len(m.wrong) > 0 {
+		r.Logf("%s\n%s\nas a script: %s", strings.Join(m.wrong, "\n"), &m.log, m.keepScript(r))
 		r.Fatal("what came is not what was written") // the same words always, or nothing could be shrunk
 	}
+}
+
+// failedScript is the last program that failed, and so in the end the smallest. Correct what it expects, and give it a name
+// under testdata/life.
+const failedScript = "testdata/failed.txt"
+
+func (m *model) keepScript(r *rapid.T) string {
+	text := "# " + strings.Join(m.wrong, "\n# ") + "\n" + strings.Join(m.script, "\n") + "\n"
+	if err := os.WriteFile(failedScript, []byte(text), 0o644); err != nil {
+		r.Log(err)
+	}
+	return failedScript
 }
 
 // end reads all there is, and expects that nothing is missing.
 func (m *model) end(r *rapid.T) {
 	m.endHalf(r)
 	m.read(r)
-	m.clock = m.clock.Add(5 * time.Second)
+	m.act(r, "wait 5s")
 	m.read(r)
 	for n, w := range m.lines {
 		if !w.come && !w.saved && !w.excuse {
-			m.errors = append(m.errors, fmt.Sprintf("line %d was lost", n))
+			m.wrong = append(m.wrong, fmt.Sprintf("line %d was lost", n))
 		}
 	}
 	m.failed(r)

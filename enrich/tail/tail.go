@@ -109,6 +109,8 @@ type Tailer struct {
 	changed chan struct{} // the checkpoint on disk is out of date
 	saving  sync.Mutex    // one writer of the checkpoint at a time
 	saved   []byte
+
+	kept, keptBefore kept // what the checkpoint on disk says, and the one before it; guarded by mu
 }
 
 // New gives a tailer that begins where the checkpoint says. A checkpoint that is damaged is replaced by the one before it;

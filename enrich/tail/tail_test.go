@@ -23,6 +23,7 @@ func TestRun(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer tailer.Close()
+			defer invariants(t, tailer)
 			ctx, cancel := context.WithCancel(t.Context())
 			got := make(chan string, 100)
 			done := make(chan error)
@@ -87,4 +88,28 @@ func TestFree(t *testing.T) {
 		t.Errorf("%v bytes were counted", got)
 	}
 	l.play(t, "write app.log later\nread\n    app.log: later\nclose waits\nsave\nkill\nwrite app.log last\nstart\nread\n    app.log: this one waits [record]\n    app.log: last")
+}
+
+// A file that is renamed while a look goes through the names is not given up: a rotation renames many, and no look is quick enough
+// to see all of them at one moment.
+func TestRenamedDuringALook(t *testing.T) {
+	l := newLife(t)
+	l.play(t, "start from=beginning\nwrite app.log one\nread\n    app.log: one\nsave\nkill")
+	c := l.config
+	c.Globs = []string{l.path("app.log")}
+	var err error
+	if l.tailer, err = New(c); err != nil {
+		t.Fatal(err)
+	}
+	v := newView(map[string]*listing{})
+	v.list(l.dir)
+	v.stat(l.path("app.log.1"))
+	l.play(t, "write app.log two\nrename app.log app.log.1")
+	v.stat(l.path("app.log"))
+	f := l.tailer.files[0]
+	l.tailer.search(v, f)
+	if f.gone || f.name != l.path("app.log.1") {
+		t.Errorf("it is at %q, gone: %v", f.name, f.gone)
+	}
+	l.play(t, "read\n    app.log: two")
 }

@@ -93,6 +93,10 @@ func (s *stream) document(text []byte) ([]byte, error) {
 	if root.Kind == 0 {
 		return text, nil
 	}
+	var whole any
+	if err := root.Decode(&whole); err != nil { // also where an anchor is within itself, or stands for far too much
+		return nil, err
+	}
 	plain(&root)
 	changed, err := s.object(root.Content[0])
 	if err != nil || !changed {
