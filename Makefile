@@ -7,7 +7,7 @@ RELEASE := -tags grpcnotrace -trimpath -ldflags '-s -w'
 GOBIN := $(CURDIR)/bin
 export PATH := $(GOBIN):$(PATH)
 
-.PHONY: test unit race lint e2e kube kube-cost apps torture torture-delivery conformance bench bench-proxy bench-tail bench-send build image docs clean
+.PHONY: test unit race lint e2e kube kube-cost apps torture torture-delivery soak conformance bench bench-proxy bench-tail bench-send build image docs clean
 
 test: lint race e2e kube
 
@@ -60,6 +60,10 @@ build:
 # The long forms, by hand: half an hour and more of rotation, kills and outages; the proxy's behaviour beside its peers'.
 torture: build
 	TORTURE=20 $(GO) test -tags e2e -count=1 -timeout 4h -v ./e2e/torture
+
+# Two hundred people with two or three tabs each, for an hour.
+soak: build
+	SOAK=1h $(GO) test -tags e2e -count=1 -timeout 2h -v -run TwoHundredUsers ./e2e/sessions
 
 # Every fault and kill three times, an outage with as many errors as half an hour has at 50 a second, and Google's Logger beside us.
 torture-delivery: build
