@@ -68,14 +68,36 @@ func (h hasher) of(parts ...string) uint64 {
 	return max(binary.LittleEndian.Uint64(sum[:]), 1)
 }
 
-// telling is how many bits of chance a value must have to be one browser's alone. `guest`, `route-3` and `2024-11-28` have not.
-const telling = 40
+// How many bits of chance a value must show to be one browser's alone; under a well-known name, fewer. `guest`, `route-3` and
+// `2024-11-28` show less.
+const (
+	telling       = 40
+	tellingByName = 30
+)
 
-// random says whether a value looks as if it were made by chance. Runs of letters of one case may be words, and count little,
-// runs of digits are numbers; of hexadecimal text every digit counts.
-func random(value string) bool {
+// random says whether a value looks as if it were made by chance.
+func random(value string) bool { return chance(value) >= telling }
+
+// identifies says whether a value under a well-known name is one browser's alone. There a long piece of letters and digits is
+// no word, although the letters in it may look like some: those of ASP.NET show too little chance every other time, and PHP's
+// one time in sixteen.
+func identifies(value string) bool {
+	if chance(value) >= tellingByName {
+		return true
+	}
+	for piece := range strings.FieldsFuncSeq(value, func(c rune) bool { return c < 128 && kindOf(byte(c)) == 0 }) {
+		if n := len(piece); (n >= 24 || n >= 16 && strings.ContainsAny(piece, "0123456789")) && bound(telling, piece) >= telling {
+			return true
+		}
+	}
+	return false
+}
+
+// chance is how many bits of chance a value shows. Runs of letters of one case may be words, and count little, runs of digits
+// are numbers; of hexadecimal text every digit counts.
+func chance(value string) float64 {
 	if hexadecimal(value) {
-		return bound(4*float64(len(value)), value) >= telling
+		return bound(4*float64(len(value)), value)
 	}
 	bits := 0.0
 	for i := 0; i < len(value); {
@@ -93,7 +115,7 @@ func random(value string) bool {
 		}
 		i += n
 	}
-	return bound(bits, value) >= telling
+	return bound(bits, value)
 }
 
 // bound takes from a value what it has of repetition.

@@ -181,7 +181,7 @@ func (m *Memory) Key(lines []string, page string) uint64 {
 func best(lines []string) (name, value string) {
 	at := unknown
 	for n, v := range pairs(lines) {
-		if r := rank(n); r < at && random(v) {
+		if r := rank(n); r < at && identifies(v) {
 			name, value, at = n, v, r
 		}
 	}
@@ -385,10 +385,10 @@ func (m *Memory) Agrees(key uint64, begin time.Time, token string, number uint64
 func (m *Memory) Replaced(key uint64, page string, lines, set []string, token string, number uint64) {
 	now := m.now()
 	for name, value := range given(set, now) {
-		if !random(value) || carries(lines, name, value) {
+		r := rank(name)
+		if !identifies(value) || r == unknown && !random(value) || carries(lines, name, value) {
 			continue
 		}
-		r := rank(name)
 		m.locked(func() {
 			if r == unknown && (key != 0 || !m.names.known(name)) && !m.names.trusts(name) {
 				return

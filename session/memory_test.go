@@ -222,6 +222,35 @@ func TestWhatEveryUserHasAlike(t *testing.T) {
 	s.wants("the second browser's form", cookie(1), "", Alike)
 }
 
+// What the well-known makers of session cookies put into them counts every time, whatever the dice say.
+func TestEveryValueOfAWellKnownMaker(t *testing.T) {
+	const lower, upper, digits = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789"
+	s := newScene(t, nil)
+	dice := rand.New(rand.NewPCG(1, 2))
+	for _, maker := range []struct {
+		name, letters string
+		length        int
+	}{
+		{"PHPSESSID", digits + lower[:22], 26},           // 5 bits a character: Debian's php.ini
+		{"PHPSESSID", digits + lower[:6], 32},            // 4 bits: PHP's own default
+		{"PHPSESSID", digits + lower + upper + "-,", 32}, // 6 bits
+		{"ASP.NET_SessionId", lower + digits[:6], 24},
+		{"JSESSIONID", digits + upper[:6], 32}, // Tomcat
+		{"sessionid", lower + digits, 32},      // Django
+		{"connect.sid", digits + lower + upper + "-_", 32},
+	} {
+		for range 20_000 {
+			value := make([]byte, maker.length)
+			for i := range value {
+				value[i] = maker.letters[dice.IntN(len(maker.letters))]
+			}
+			if s.Key([]string{maker.name + "=" + string(value)}, "") == 0 {
+				t.Fatalf("%s=%s does not count", maker.name, value)
+			}
+		}
+	}
+}
+
 func TestAPageEnteredFromOutsideMayBeOfANewSession(t *testing.T) {
 	s := newScene(t, nil)
 	first, second := s.token(1), s.token(2)

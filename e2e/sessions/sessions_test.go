@@ -112,6 +112,13 @@ func (w *way) judge(t *testing.T, s *stage.Stage, ingest *ingest, all []failure)
 		}
 	}
 	var entries []stage.Entry
+	t.Cleanup(func() {
+		for _, f := range all {
+			if w.knows(f) && count(entries, []failure{f}, w.knows) == 0 {
+				t.Logf("%s of %s (%s) has not arrived", f.kind, f.person, f.word)
+			}
+		}
+	})
 	stage.Await(t, "every failure to arrive", func() bool {
 		entries = s.Entries("")
 		return count(entries, all, w.knows) == wanted
