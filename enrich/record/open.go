@@ -107,6 +107,14 @@ func (r *open) add(l line, text []byte) {
 	r.end, r.sign = l.end, r.sign || l.sign
 }
 
+// addBlank takes a blank line in. One behind the last line is the record's, but not its text's.
+func (r *open) addBlank(l line) {
+	r.blanks++
+	if !r.closed {
+		r.end, r.last = l.end, l.last
+	}
+}
+
 // extend takes the rest of the last line in.
 func (r *open) extend(l line) {
 	r.append(l.text)

@@ -168,7 +168,7 @@ func (s *Splitter) take(st *stream, l line) {
 	c, lang := classify(l.text)
 	if c == blank {
 		if r != nil {
-			r.blanks++
+			r.addBlank(l)
 		}
 		return
 	}
@@ -218,8 +218,7 @@ func (s *Splitter) takeHead(st *stream, l line, h head) {
 		if r := st.of(h.writer); r != nil && r.takesMessage(message, &h) {
 			c, lang := classify(message)
 			if c == blank {
-				r.blanks++
-				r.end, r.last = l.end, l.number
+				r.addBlank(l)
 				return
 			}
 			if s.learned.Repeats = min(s.learned.Repeats+1, 100); !s.late(r) {
