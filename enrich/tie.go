@@ -117,7 +117,7 @@ func (j *Joiner) tiedBy(c *candidate, word string, worker bool) (found *Exchange
 		if c.source.late(r) {
 			return parsed < maxParsed
 		}
-		x := j.named(c, r, c.source.written(r).Add(time.Millisecond)) // stamps are cut off to whole ones
+		x := j.named(c, r)
 		switch {
 		case x == nil, worker && !stillOpen(c.observed.open, x):
 		case !worker:
@@ -144,13 +144,14 @@ func stillOpen(open []*Exchange, x *Exchange) bool {
 }
 
 // named gives the one exchange that a line can belong to: by an ID, by the connection, or by the request that it names.
-func (j *Joiner) named(c *candidate, r *record.Record, at time.Time) (found *Exchange) {
+func (j *Joiner) named(c *candidate, r *record.Record) (found *Exchange) {
 	if m := j.byWords(c.source, r); m.exchange != nil {
 		return m.exchange
 	}
 	method, path, query := requestOf(r)
 	fits := func(x *Exchange) bool { return isOf(x, method, path, query) }
-	if m := j.byPort(r.Client, at, fits); m.exchange != nil {
+	at := c.source.written(r)
+	if m := j.byPort(r.Client, at.Add(time.Millisecond), fits); m.exchange != nil { // stamps are cut off to whole ones
 		if path != "" && !fits(m.exchange) {
 			return nil
 		}
@@ -159,14 +160,22 @@ func (j *Joiner) named(c *candidate, r *record.Record, at time.Time) (found *Exc
 	if path == "" || method == "" || j.config.Exchanges.EvictedSince(at.Add(-slip)) {
 		return nil
 	}
-	var fit []*Exchange
-	j.config.Exchanges.During(at.Add(-slip), at, func(x Exchange) bool {
+	fit := j.ofRequest(fits, at.Add(-slip), at.Add(slip))
+	if len(fit) == 0 && r.Arrived.After(at) {
+		fit = j.ofRequest(fits, at.Add(-slip), r.Arrived)
+	}
+	return first(fit)
+}
+
+// ofRequest gives the exchanges of a request that were open in a stretch of time, two at most.
+func (j *Joiner) ofRequest(fits func(*Exchange) bool, from, to time.Time) (fit []*Exchange) {
+	j.config.Exchanges.During(from, to, func(x Exchange) bool {
 		if fits(&x) {
 			fit = append(fit, &x)
 		}
 		return len(fit) < 2
 	})
-	return first(fit)
+	return fit
 }
 
 // hasWord says whether a line has the word between two characters that are of no word.
