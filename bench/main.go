@@ -42,7 +42,7 @@ func main() {
 	flag.Int64Var(&o.size, "size", 1024, "`MiB` of each log file of -tail")
 	flag.BoolVar(&o.keep, "keep", true, "keep the result in bench/results")
 	flag.StringVar(&o.program, "program", "", "measure this `FILE` and not what make build makes")
-	only := flag.String("only", "", "of -tail, measure only what matches this `PATTERN`, as \"1 % plain sidecar\"")
+	only := flag.String("only", "", "measure only what matches this `PATTERN`: idle, requests or live; of -tail as \"1 % plain sidecar\"")
 	flag.StringVar(&o.profile, "profile", "", "keep a profile in this `FILE`: of -send pprof's; of -tail perf's, whose names need a -program that was built without -s")
 	role := flag.String("role", "", "internal: be a server of the comparison")
 	listen := flag.String("listen", "", "internal: where")
@@ -90,7 +90,7 @@ func measure(o options) error {
 	}
 	page = page + "\n" + machine() + "\n"
 	fmt.Print(page)
-	if !o.keep {
+	if !o.keep || o.only.String() != "" { // a part does not stand for the whole
 		return nil
 	}
 	results := filepath.Join("bench", "results")

@@ -87,8 +87,14 @@ func (b *bench) measureSidecar() (string, error) {
 	if _, err := b.start("upstream", at, pinned(1, self("upstream", at, ""))); err != nil {
 		return "", err
 	}
-	for _, part := range []func(t *table, app string) error{b.idle, b.requests, b.live} {
-		if err := part(t, at); err != nil {
+	for _, part := range []struct {
+		name    string
+		measure func(t *table, app string) error
+	}{{"idle", b.idle}, {"requests", b.requests}, {"live", b.live}} {
+		if !b.only.MatchString(part.name) {
+			continue
+		}
+		if err := part.measure(t, at); err != nil {
 			return "", err
 		}
 	}

@@ -20,9 +20,6 @@ const (
 	poll = time.Second
 	// pollBusy is the same without inotify, while something is being written.
 	pollBusy = 100 * time.Millisecond
-	// backlog is how many events are taken at once. Where files are written faster than that, the directories are looked at
-	// every second all the same.
-	backlog = 1024
 )
 
 // A watcher hears of changes in directories, or polls where it cannot.
@@ -101,7 +98,7 @@ func (t *Tailer) newWatcher() *watcher {
 	if t.config.noNotify {
 		return w
 	}
-	n, err := fsnotify.NewBufferedWatcher(backlog)
+	n, err := fsnotify.NewWatcher() // without a buffer: the kernel folds equal events that nobody has taken yet
 	if err != nil {
 		w.failed(err)
 		return w
