@@ -159,3 +159,16 @@ func TestWhatStoodThereIsNobodys(t *testing.T) {
 		})
 	}
 }
+
+// TestAFailureWaitsForTheRecordThatMayBeItsOwn: an app answers first, and logs then. Until it is decided whose the record is,
+// nobody can say that the failure was not logged.
+func TestAFailureWaitsForTheRecordThatMayBeItsOwn(t *testing.T) {
+	begin := time.Unix(1795472914, 0)
+	at := func(ms int) time.Time { return begin.Add(time.Duration(ms) * time.Millisecond) }
+	x := Exchange{ID: idA, Session: "session-a", Method: "GET", Target: "/x", Begin: begin, Head: at(40), End: at(50), Status: 500}
+	w := &world{all: []Exchange{x}, written: []written{{"app.log", at(-3000), "INFO open\n"}, {"app.log", at(100), "ERROR stock is gone\n"}}}
+	found := w.run(t, func(c *Config) { c.SilentFailures, c.Unmatched = true, true })
+	if len(found) != 2 || found[0].File == "exchange" || found[1].File != "exchange" {
+		t.Errorf("found %+v, want the record first, and then the failure", found)
+	}
+}

@@ -119,7 +119,7 @@ func (j *Joiner) mayGet(x *Exchange) bool {
 		if m := c.match.exchange; m != nil && m.Ref == x.Ref && m.ID == x.ID {
 			return true
 		}
-		if c.match.exchange == nil && c.observed != nil && stillOpen(c.observed.open, x) {
+		if c.match.exchange == nil && c.observed != nil && among(c.observed.near, x) {
 			return true
 		}
 	}

@@ -119,7 +119,7 @@ func (j *Joiner) tiedBy(c *candidate, word string, worker bool) (found *Exchange
 		}
 		x := j.named(c, r)
 		switch {
-		case x == nil, worker && !stillOpen(c.observed.open, x):
+		case x == nil, worker && !among(c.observed.open, x):
 		case !worker:
 			found = x
 			return false
@@ -134,8 +134,8 @@ func (j *Joiner) tiedBy(c *candidate, word string, worker bool) (found *Exchange
 	return found
 }
 
-func stillOpen(open []*Exchange, x *Exchange) bool {
-	for _, o := range open {
+func among(list []*Exchange, x *Exchange) bool {
+	for _, o := range list {
 		if o.Ref == x.Ref && o.ID == x.ID {
 			return true
 		}
