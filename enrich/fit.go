@@ -80,14 +80,35 @@ func (k *kind) fit() {
 	}
 }
 
-// somebodys is how many sightings other than s were somebody's.
-func (k *kind) somebodys(s *sighting) (n float64) {
+// fromRoute is how many sightings other than s came from exchanges of a route.
+func (k *kind) fromRoute(s *sighting, route string) (n float64) {
 	for _, other := range k.seen {
-		if other != s {
-			n += 1 - other.nobody
+		if other == s {
+			continue
+		}
+		for i := range other.parts {
+			if p := &other.parts[i]; p.route == route {
+				n += p.weight
+			}
 		}
 	}
 	return n
+}
+
+// clear is how many sightings other than s have an owner beyond doubt, of how many there are.
+func (k *kind) clear(s *sighting) (clear, n float64) {
+	for _, other := range k.seen {
+		if other == s {
+			continue
+		}
+		n++
+		for i := range other.parts {
+			if other.parts[i].weight >= 0.8 {
+				clear++
+			}
+		}
+	}
+	return clear, n
 }
 
 // fails is how many sightings other than s came from exchanges that failed, of how many that were somebody's.

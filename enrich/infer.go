@@ -220,10 +220,15 @@ func isOf(x *Exchange, method, path, query string) bool {
 const convincing, convincingAtLast = 0.98, 0.96
 
 // ofKind gives the exchange that what is known of the record's kind speaks for. There must be a link between the two: the
-// exchange failed, or others of the kind came from exchanges like it.
+// exchange failed, or another of the kind came from its route. A background job's records fit somebody by chance, each time
+// somebody else: where few of a kind have found their own, none is believed.
 func (j *Joiner) ofKind(c *candidate, last bool) *Exchange {
-	x := j.likeliest(c, last)
-	if x == nil || classOf(x) != failed && c.kind.somebodys(c.observed.sighting) < 2.5 {
+	x, s := j.likeliest(c, last), c.observed.sighting
+	switch {
+	case x == nil, classOf(x) != failed && c.kind.fromRoute(s, routeOf(x)) < 1:
+		return nil
+	}
+	if clear, n := c.kind.clear(s); clear < 0.3*n {
 		return nil
 	}
 	return x
@@ -275,8 +280,13 @@ func (t tally) off(way string) bool {
 // audit infers silently what is known for sure, and learns from it.
 func (j *Joiner) audit(c *candidate, now time.Time) {
 	x, o := c.match.exchange, c.observed
-	if o == nil || o.blind || x.End.IsZero() || c.match.by == byConnection && x.End.Before(o.at.Add(-slip)) {
-		return // not certain enough to learn from
+	if o == nil || o.blind || x.End.IsZero() {
+		return
+	}
+	if c.match.by == byConnection && x.End.Before(o.at.Add(-slip)) {
+		if j.refresh(o); o.mayFail() {
+			return // not certain enough to learn from
+		}
 	}
 	if k := j.evidence.kindOf(c); len(k.seen) >= maxSeen && now.Sub(k.fitted) < fitting {
 		return
@@ -311,11 +321,15 @@ func (j *Joiner) contradicted(c *candidate, now time.Time) bool {
 		return false
 	}
 	j.refresh(o)
-	another := slices.ContainsFunc(o.open, func(x *Exchange) bool { return classOf(x) == failed || x.End.IsZero() })
 	if fails, n := j.evidence.kindOf(c).fails(o.sighting); n >= 1 {
 		return fails > n/2
 	}
-	return another
+	return o.mayFail()
+}
+
+// mayFail says whether an exchange that was open failed, or still may.
+func (o *observation) mayFail() bool {
+	return slices.ContainsFunc(o.open, func(x *Exchange) bool { return classOf(x) == failed || x.End.IsZero() })
 }
 
 // heldUp is by how much a line may be held up on its way.

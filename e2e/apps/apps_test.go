@@ -25,7 +25,7 @@ import (
 
 var (
 	write = flag.Bool("write", false, "write the table into docs/MATCHING.md")
-	infer = flag.String("infer", "path", "what the sidecar is told by --infer")
+	infer = flag.String("infer", "kind", "what the sidecar is told by --infer")
 )
 
 // floors are the least shares of errors that must arrive, one at a time and eight at a time. They hold what was reached
