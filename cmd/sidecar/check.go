@@ -46,6 +46,7 @@ func check(ctx context.Context, p process, args []string) error {
 
 func tryAll(ctx context.Context, out io.Writer, c *config) error {
 	failed := false
+	defer sayChain(ctx, out, c)
 	defer warnLocalPages(ctx, out, c)
 	for _, n := range []neighbour{
 		{"app", checkApp}, {"logs", checkLogs}, {"state", checkState}, {"Cloud Logging", checkCloud},

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -19,10 +20,11 @@ func TestScripts(t *testing.T) {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir:  "testdata",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"listens": listens},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
-			for i := range 4 { // addresses that nobody listens on
+			for i := range 5 { // addresses that nobody listens on
 				listener, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254)))
 				if err != nil {
 					return err
@@ -39,4 +41,20 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 	})
+}
+
+// listens waits until somebody accepts connections at an address.
+func listens(ts *testscript.TestScript, _ bool, args []string) {
+	deadline := time.After(20 * time.Second)
+	for tick := time.Tick(10 * time.Millisecond); ; {
+		if conn, err := net.Dial("tcp", args[0]); err == nil {
+			conn.Close()
+			return
+		}
+		select {
+		case <-tick:
+		case <-deadline:
+			ts.Fatalf("nobody listens on %s", args[0])
+		}
+	}
 }

@@ -228,6 +228,11 @@ func TestSaidToUsers(t *testing.T) {
 		return contains(c.Kubectl(t, "get", "events", "-n", "apps", "--field-selector", "reason=SidecarNotInjected", "-o",
 			"jsonpath={range .items[*]}{.involvedObject.kind} {.message}{'\\n'}{end}"), "ReplicaSet hostNetwork", "(host-network)")
 	})
+	t.Setenv("PATH", filepath.Dir(cluster.Tool(t, "kubectl"))+string(os.PathListSeparator)+os.Getenv("PATH"))
+	pod := strings.TrimSpace(c.Kubectl(t, "get", "pods", "-n", "apps", "-o", "name"))
+	if said, err := c.TryRun(program, "doctor", "-n", "apps", pod); err == nil || contains(said, "FAIL  sidecar", "(host-network)") != nil {
+		t.Errorf("the doctor says of %s (%v): %s", pod, err, said)
+	}
 	c.Client.Warnings()
 	for _, test := range []struct{ why, pod, want string }{
 		{"a wrong word", strings.Replace(plainPod, `"true"`, `"yes"`, 1), `should be \"true\" or \"false\"`},
