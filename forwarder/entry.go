@@ -31,7 +31,10 @@ type Entry struct {
 	EventTime time.Time
 	Fields    []byte // a JSON record's own object; nil where the record is none
 	Request   *Request
-	Repeats   int // how often the same came again within a second
+	Trace     string // 32 hexadecimal digits; "" where the request was of none
+	SpanID    string // 16 of them: the caller's span
+	Service   string // what Error Reporting files the error under; "" where it is not known
+	Repeats   int    // how often the same came again within a second
 	Source    Source
 }
 
@@ -54,8 +57,9 @@ type Source struct {
 
 // builder makes entries out of findings.
 type builder struct {
-	state  string // the state directory's random ID
-	redact bool
+	state   string // the state directory's random ID
+	service string
+	redact  bool
 	// link gives the address of a moment in a replay, or ""
 	link func(session.ID, time.Time) string
 }
@@ -70,16 +74,33 @@ func (b *builder) entry(f *enrich.Finding) *Entry {
 		EventTime: r.Time,
 		Fields:    b.fields(r.Fields, f.Exchange),
 		Repeats:   len(f.Repeats),
+		Service:   b.service,
 		Source:    Source{File: valid(f.Path), Offset: r.Offset, Length: r.Length},
 	}
 	if x := f.Exchange; x != nil {
 		e.Labels = b.labels(f, x)
+		e.Trace, e.SpanID = traceOf(x.IDs)
 		e.Request = &Request{Method: x.Method, URL: b.clean(x.Target, x), Status: x.Status}
 		if !x.End.IsZero() {
 			e.Request.Latency = max(x.End.Sub(x.Begin), time.Microsecond)
 		}
 	}
 	return e
+}
+
+// traceOf finds the trace and the span that a request was of, which stand beside each other among its IDs. W3C Trace Context,
+// 3.2.2.3 and 3.2.2.4, has their shapes.
+func traceOf(ids []string) (trace, span string) {
+	for i := 1; i < len(ids); i++ {
+		if isHex(ids[i-1], 32) && isHex(ids[i], 16) {
+			return ids[i-1], ids[i]
+		}
+	}
+	return "", ""
+}
+
+func isHex(id string, digits int) bool {
+	return len(id) == digits && strings.Trim(id, "0123456789abcdef") == ""
 }
 
 // insertID is the same for the same bytes of the same file after any restart, and no other sidecar's: Cloud Logging

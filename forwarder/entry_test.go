@@ -3,6 +3,9 @@ package forwarder
 import (
 	"fmt"
 	"testing"
+	"time"
+
+	"github.com/openreplay/log-sidecar/enrich/record"
 )
 
 func TestInsertIDsSortAsTheFile(t *testing.T) {
@@ -16,5 +19,38 @@ func TestInsertIDsSortAsTheFile(t *testing.T) {
 			t.Errorf("%s does not sort after %s", got, before)
 		}
 		before = got
+	}
+}
+
+func TestTheTraceIsFoundAmongTheIDs(t *testing.T) {
+	const trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+	for _, c := range []struct {
+		ids         []string
+		trace, span string
+	}{
+		{[]string{"order-17", trace, span}, trace, span},
+		{[]string{"0af7651916cd43dd8448eb211c80319c", "order-17"}, "", ""}, // an ID of that length, and no trace
+		{[]string{trace, "00F067AA0BA902B7"}, "", ""},
+		{nil, "", ""},
+	} {
+		if trace, span := traceOf(c.ids); trace != c.trace || span != c.span {
+			t.Errorf("%q: %q, %q; want %q, %q", c.ids, trace, span, c.trace, c.span)
+		}
+	}
+}
+
+func TestALineOnStandardOutput(t *testing.T) {
+	e := &Entry{Message: "m", Severity: record.Error, InsertID: "id-1", Labels: []Label{{"match", "exact"}}, Trace: "4bf92f3577b34da6a3ce929d0e0e4736",
+		SpanID: "00f067aa0ba902b7", Service: "shop", Request: &Request{Method: "GET", URL: "/a", Status: 500, Latency: 1234 * time.Millisecond}}
+	line, err := Stdout{Project: "p"}.Seal(e, time.Date(2026, 11, 25, 2, 31, 7, 0, time.UTC))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"context":{"httpRequest":{"latency":"1.234000s","method":"GET","responseStatusCode":500,"url":"/a"}},` +
+		`"logging.googleapis.com/insertId":"id-1","logging.googleapis.com/labels":{"match":"exact"},"logging.googleapis.com/spanId":"00f067aa0ba902b7",` +
+		`"logging.googleapis.com/trace":"projects/p/traces/4bf92f3577b34da6a3ce929d0e0e4736","message":"m","serviceContext":{"service":"shop"},` +
+		`"severity":"ERROR","source":{"file":"","length":0,"offset":0},"time":"2026-11-25T02:31:07Z"}`
+	if string(line) != want {
+		t.Errorf("the line is\n%s\nwant\n%s", line, want)
 	}
 }

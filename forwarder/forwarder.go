@@ -76,6 +76,7 @@ type Config struct {
 	Redact      bool
 	Repeats     bool // of one error in one session within a second, only the first becomes an entry, with their number
 	Ledger      *enrich.Ledger
+	Service     string                             // what Error Reporting files the errors under
 	Link        func(session.ID, time.Time) string // the address of a moment in the replay
 	Log         *zap.Logger
 	Registerer  prometheus.Registerer
@@ -99,7 +100,7 @@ func New(c Config) *Forwarder {
 	}
 	f := &Forwarder{
 		config: c,
-		build:  builder{state: c.State, redact: c.Redact, link: c.Link},
+		build:  builder{state: c.State, service: c.Service, redact: c.Redact, link: c.Link},
 		queue:  newQueue(),
 	}
 	f.metrics = newMetrics(c.Registerer, f.queue.len)

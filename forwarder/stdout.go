@@ -3,6 +3,7 @@ package forwarder
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"time"
 )
@@ -11,11 +12,16 @@ import (
 const (
 	LineLabels   = "logging.googleapis.com/labels"
 	LineInsertID = "logging.googleapis.com/insertId"
+	LineTrace    = "logging.googleapis.com/trace"
+	LineSpanID   = "logging.googleapis.com/spanId"
 )
 
 // Stdout is a sink that writes structured JSON for the agent of GKE's nodes, which ships it; no credentials are needed,
 // and delivery is as good as the agent's.
-type Stdout struct{ W io.Writer }
+type Stdout struct {
+	W       io.Writer
+	Project string // of the traces; their bare IDs are written where it is empty
+}
 
 // Name is part of what the journal keeps.
 func (Stdout) Name() string { return "stdout" }
@@ -24,7 +30,7 @@ func (Stdout) Name() string { return "stdout" }
 func (Stdout) Ready(context.Context) Outcome { return Outcome{} }
 
 // Seal gives the entry as a line.
-func (Stdout) Seal(e *Entry, t time.Time) ([]byte, error) {
+func (s Stdout) Seal(e *Entry, t time.Time) ([]byte, error) {
 	line := map[string]any{
 		"message":    e.Message,
 		"severity":   e.Severity.String(),
@@ -41,8 +47,14 @@ func (Stdout) Seal(e *Entry, t time.Time) ([]byte, error) {
 		line["eventTime"] = e.EventTime.UTC().Format(time.RFC3339Nano)
 	}
 	if r := e.Request; r != nil {
-		request := map[string]any{"method": r.Method, "url": r.URL, "responseStatusCode": r.Status, "latency": r.Latency.String()}
+		request := map[string]any{"method": r.Method, "url": r.URL, "responseStatusCode": r.Status, "latency": LatencyText(r.Latency)}
 		line["context"] = map[string]any{"httpRequest": request}
+	}
+	if e.Trace != "" {
+		line[LineTrace], line[LineSpanID] = TraceName(s.Project, e.Trace), e.SpanID
+	}
+	if e.Service != "" {
+		line["serviceContext"] = map[string]any{"service": e.Service}
 	}
 	if e.Repeats > 0 {
 		line["repeats"] = e.Repeats
@@ -52,6 +64,17 @@ func (Stdout) Seal(e *Entry, t time.Time) ([]byte, error) {
 	}
 	return json.Marshal(line)
 }
+
+// TraceName is what Cloud Logging calls a trace.
+func TraceName(project, trace string) string {
+	if project == "" {
+		return trace
+	}
+	return "projects/" + project + "/traces/" + trace
+}
+
+// LatencyText is a duration as JSON has that of Protocol Buffers: "0.123000s".
+func LatencyText(d time.Duration) string { return fmt.Sprintf("%.6fs", d.Seconds()) }
 
 // Send writes the lines.
 func (s Stdout) Send(_ context.Context, batch [][]byte) Outcome {

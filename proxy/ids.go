@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -134,9 +135,13 @@ func appendIDs(ids []string, name, value string) []string {
 		return appendTrace(ids, value, "-", 0, 1)
 	case "Uber-Trace-Id": // Jaeger: trace:span:parent:flags
 		return appendTrace(ids, value, ":", 0, 1)
-	case "X-Cloud-Trace-Context": // Google: trace/span;o=options
+	case "X-Cloud-Trace-Context": // Google: trace/span;o=options, the span in decimal; logs show it in hexadecimal
 		value, _, _ = strings.Cut(value, ";")
-		return appendTrace(ids, value, "/", 0)
+		trace, span, _ := strings.Cut(value, "/")
+		if n, err := strconv.ParseUint(span, 10, 64); err == nil {
+			trace = fmt.Sprintf("%s/%016x", trace, n)
+		}
+		return appendTrace(ids, trace, "/", 0, 1)
 	case "Sentry-Trace": // trace-span-sampled
 		return appendTrace(ids, value, "-", 0, 1)
 	case "Cf-Ray": // Cloudflare: ray-datacentre; tools show the ray alone

@@ -52,7 +52,7 @@ func TestOtherIDs(t *testing.T) {
 		{"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", []string{"4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"}},
 		{"b3", "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1-05e3ac9a4f6e3b90", []string{"80f198ee56343ba864fe8b2a57d3eff7", "e457b5a2e4d86bd1"}},
 		{"b3", "0", nil},
-		{"X-Cloud-Trace-Context", "105445aa7843bc8bf206b12000100000/1;o=1", []string{"105445aa7843bc8bf206b12000100000"}},
+		{"X-Cloud-Trace-Context", "105445aa7843bc8bf206b12000100000/1;o=1", []string{"105445aa7843bc8bf206b12000100000", "0000000000000001"}},
 		{"X-Amzn-Trace-Id", "Self=1-67891234-12456789abcdef012345678;Root=1-67891233-abcdef012345678912345678;Sampled=1",
 			[]string{"1-67891234-12456789abcdef012345678", "1-67891233-abcdef012345678912345678"}},
 		{"uber-trace-id", "5be71e5c1d3a4f2b:3c1f:0:1", []string{"5be71e5c1d3a4f2b"}},

@@ -245,7 +245,7 @@ func (d *delivery) newForwarder(books *journal.Journal, logs *tail.Tailer, ledge
 	f := forwarder.New(forwarder.Config{
 		Sink: sink, State: d.id, Journal: books, Positions: d.positions(logs), DeadLetters: dead, Unsent: d.process.stdout,
 		Pace: d.config.Pace, EventTime: d.config.Timestamp == "event", Redact: d.config.Redact, Link: d.link(),
-		Repeats: d.config.FoldRepeats, Ledger: ledger, Log: d.log, Registerer: reg,
+		Repeats: d.config.FoldRepeats, Service: d.config.K8sContainer, Ledger: ledger, Log: d.log, Registerer: reg,
 	})
 	return f, func() { closeSink(); closeDead() }
 }
@@ -264,7 +264,7 @@ func (d *delivery) positions(logs *tail.Tailer) func() func(journal.Key) bool {
 func (d *delivery) sink() (forwarder.Sink, func()) {
 	switch d.config.Sink {
 	case "stdout":
-		return forwarder.Stdout{W: d.process.stdout}, func() {}
+		return forwarder.Stdout{W: d.process.stdout, Project: d.config.Project}, func() {}
 	case "none":
 		return forwarder.Discard{}, func() {}
 	}

@@ -21,5 +21,8 @@ func (s *Sink) Line(sealed []byte) ([]byte, error) {
 	line["time"] = entry.GetTimestamp().AsTime().Format(time.RFC3339Nano)
 	line[forwarder.LineLabels] = entry.GetLabels()
 	line[forwarder.LineInsertID] = entry.GetInsertId()
+	if entry.GetTrace() != "" {
+		line[forwarder.LineTrace], line[forwarder.LineSpanID] = entry.GetTrace(), entry.GetSpanId()
+	}
 	return json.Marshal(line)
 }

@@ -2,6 +2,7 @@ package cloudlogging
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -21,6 +22,8 @@ const (
 	entryTimestamp   = 9
 	entrySeverity    = 10
 	entryLabels      = 11
+	entryTrace       = 22
+	entrySpanID      = 27
 
 	timestampSeconds = 1
 	timestampNanos   = 2
@@ -57,6 +60,10 @@ func (s *Sink) Seal(e *forwarder.Entry, t time.Time) ([]byte, error) {
 			return appendString(appendString(b, mapKey, label.Key), mapValue, label.Value)
 		})
 	}
+	if e.Trace != "" {
+		b = appendString(b, entryTrace, forwarder.TraceName(cmp.Or(s.project, s.config.Project), e.Trace))
+		b = appendString(b, entrySpanID, e.SpanID)
+	}
 	var err error
 	b = appendMessage(b, entryJSONPayload, func(b []byte) []byte {
 		b, err = appendPayload(b, e)
@@ -78,6 +85,9 @@ func appendPayload(b []byte, e *forwarder.Entry) (_ []byte, err error) {
 		b = numberField(b, "offset", float64(e.Source.Offset))
 		return numberField(b, "length", float64(e.Source.Length))
 	})
+	if e.Service != "" {
+		b = structField(b, "serviceContext", func(b []byte) []byte { return stringField(b, "service", e.Service) })
+	}
 	if e.Repeats > 0 {
 		b = numberField(b, "repeats", float64(e.Repeats))
 	}
@@ -102,7 +112,7 @@ func requestFields(r *forwarder.Request) func([]byte) []byte {
 			b = numberField(b, "responseStatusCode", float64(r.Status))
 		}
 		if r.Latency != 0 {
-			b = stringField(b, "latency", fmt.Sprintf("%.6fs", r.Latency.Seconds()))
+			b = stringField(b, "latency", forwarder.LatencyText(r.Latency))
 		}
 		return b
 	}

@@ -38,16 +38,20 @@ func TestSealIsTheEntryThatArrives(t *testing.T) {
 		EventTime: at.Add(-time.Second),
 		Fields:    []byte(`{"level":"error","n":1.5,"id":1234567890123456789,"deep":{"list":[1,null,true,"x",{"y":[]}]},"same":1,"same":2}`),
 		Request:   &forwarder.Request{Method: "GET", URL: "/a?b=***", Status: 500, Latency: 1234 * time.Microsecond},
+		Trace:     "4bf92f3577b34da6a3ce929d0e0e4736",
+		SpanID:    "00f067aa0ba902b7",
+		Service:   "shop",
 		Source:    forwarder.Source{File: "/log/app.log", Offset: 99, Length: 24000},
 	}
-	sealed, err := New(Config{}).Seal(e, at)
+	sealed, err := New(Config{Project: "p"}).Seal(e, at)
 	if err != nil {
 		t.Fatal(err)
 	}
 	payload, err := structpb.NewStruct(map[string]any{
-		"message":   e.Message,
-		"eventTime": "2026-11-25T02:31:06.412Z",
-		"source":    map[string]any{"file": "/log/app.log", "offset": 99, "length": 24000},
+		"message":        e.Message,
+		"serviceContext": map[string]any{"service": "shop"},
+		"eventTime":      "2026-11-25T02:31:06.412Z",
+		"source":         map[string]any{"file": "/log/app.log", "offset": 99, "length": 24000},
 		"context": map[string]any{"httpRequest": map[string]any{
 			"method": "GET", "url": "/a?b=***", "responseStatusCode": 500, "latency": "0.001234s"}},
 		"record": map[string]any{"level": "error", "n": 1.5, "id": "1234567890123456789", "same": 2,
@@ -58,7 +62,8 @@ func TestSealIsTheEntryThatArrives(t *testing.T) {
 	}
 	want := &loggingpb.LogEntry{
 		InsertId: "id-1", Timestamp: timestamppb.New(at), Severity: logtype.LogSeverity_ERROR,
-		Labels:  map[string]string{"openReplaySessionToken": "a.b.c.d", "match": "exact"},
+		Labels: map[string]string{"openReplaySessionToken": "a.b.c.d", "match": "exact"},
+		Trace:  "projects/p/traces/4bf92f3577b34da6a3ce929d0e0e4736", SpanId: "00f067aa0ba902b7",
 		Payload: &loggingpb.LogEntry_JsonPayload{JsonPayload: payload},
 	}
 	if diff := cmp.Diff(want, unseal(t, sealed), protocmp.Transform()); diff != "" {
@@ -77,10 +82,10 @@ func TestDeepFieldsStayReadable(t *testing.T) {
 }
 
 func TestLineIsWhatGKEReads(t *testing.T) {
-	s := New(Config{})
+	s := New(Config{Project: "p"})
 	at := time.Date(2026, 11, 25, 2, 31, 7, 0, time.UTC)
 	sealed, err := s.Seal(&forwarder.Entry{InsertID: "id-1", Severity: record.Critical, Message: "m",
-		Labels: []forwarder.Label{{Key: "requestId", Value: "r"}}}, at)
+		Labels: []forwarder.Label{{Key: "requestId", Value: "r"}}, Trace: "4bf92f3577b34da6a3ce929d0e0e4736", SpanID: "00f067aa0ba902b7"}, at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +100,8 @@ func TestLineIsWhatGKEReads(t *testing.T) {
 	want := map[string]any{"message": "m", "severity": "CRITICAL", "time": "2026-11-25T02:31:07Z",
 		"logging.googleapis.com/labels":   map[string]any{"requestId": "r"},
 		"logging.googleapis.com/insertId": "id-1",
+		"logging.googleapis.com/trace":    "projects/p/traces/4bf92f3577b34da6a3ce929d0e0e4736",
+		"logging.googleapis.com/spanId":   "00f067aa0ba902b7",
 		"source":                          map[string]any{"file": "", "offset": 0., "length": 0.}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the line (-want +got):\n%s", diff)
