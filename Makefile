@@ -42,7 +42,7 @@ kube-cost:
 	COST=1 $(GO) test -tags e2e -count=1 -timeout 20m -v -run TestCost ./e2e/kube
 
 # With real apps and real clients.
-E2E := tomcat noharm clients localonly browser clientaddress torture sessions
+E2E := tomcat noharm clients localonly browser clientaddress torture sessions shared
 e2e: build
 	e2e/setup
 	$(GO) test -tags e2e -count=1 -p 1 -timeout 20m $(E2E:%=./e2e/%)

@@ -206,7 +206,7 @@ func (i *injection) build() (err error) {
 		return err
 	}
 	i.begin()
-	for _, step := range []func() error{i.bringTraffic, i.readLogs, i.readStdout, i.speakTLS, i.credentials} {
+	for _, step := range []func() error{i.bringTraffic, i.readLogs, i.readStdout, i.speakTLS, i.credentials, i.shareSessions} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -194,6 +194,19 @@ func (i *injection) credentials() error {
 	return nil
 }
 
+// shareSessions mounts the address of the server through which pods share what they learn of sessions.
+func (i *injection) shareSessions() error {
+	if i.set.sharedSessions == "" {
+		return nil
+	}
+	const dir = "/openreplay-sidecar/sessions"
+	volume := volumeName + "sessions"
+	i.volumes = append(i.volumes, volumeOut{Name: volume, Secret: &secretOut{SecretName: i.set.sharedSessions, DefaultMode: 0o444}})
+	i.side.VolumeMounts = append(i.side.VolumeMounts, mount{Name: volume, MountPath: dir, ReadOnly: true})
+	i.setOption("shared-sessions", dir+"/shared-sessions")
+	return nil
+}
+
 func (i *injection) setOption(flag, value string) { i.set.options[flag] = []string{value} }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

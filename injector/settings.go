@@ -21,6 +21,7 @@ type settings struct {
 	googleSecret       string
 	googleFederation   string
 	googleAudience     string
+	sharedSessions     string
 	image              string
 	cpu, memory, limit string
 	classic            bool
@@ -75,6 +76,8 @@ var own = []setting{
 		"a ConfigMap with an external account's `credentials.json`: Workload Identity Federation, for clusters outside Google"},
 	{"google-audience", word(func(s *settings) *string { return &s.googleAudience }, anyShape, "one word"),
 		"the audience of the token for google-federation"},
+	{"shared-sessions-secret", word(func(s *settings) *string { return &s.sharedSessions }, nameShape, "a Secret's name"),
+		"a Secret with `shared-sessions`, the file that the option of this name takes: all pods with it share what they learn of sessions"},
 	{"native-sidecar", func(s *settings, v string) (err error) {
 		native, err := strconv.ParseBool(v)
 		s.classic = !native

@@ -28,6 +28,7 @@ type config struct {
 	SessionHeaders    []string
 	LearnSessions     bool
 	Sessions          string
+	SharedSessions    string
 	SessionsSize      int64
 	SessionCookie     bool
 	TrackerKey        string
@@ -143,6 +144,7 @@ func (c *config) options() []option {
 		{"session-header", "session.headers", "NAME", texts(&c.SessionHeaders), "the header with the session token"},
 		{"learn-sessions", "session.learn", "", flagged(&c.LearnSessions), "learn from the requests with the header which session the app's own session cookie belongs to, for those without: SESSIONS.md"},
 		{"sessions", "session.file", "FILE", text(&c.Sessions), "where that is kept; best on a memory-backed path. Default: `STATE/sessions`"},
+		{"shared-sessions", "session.shared", "FILE", text(&c.SharedSessions), "a file with the address of a Valkey or Redis server, through which all pods share that: SESSIONS.md"},
 		{"sessions-size", "session.size", "SIZE", size(&c.SessionsSize), "how much room it has: some 4,000 browsers a MiB"},
 		{"session-cookie", "session.cookie", "", flagged(&c.SessionCookie), "let the answer to a request with the header set a cookie of the sidecar's own with the token, which the app never sees"},
 		{"tracker-project-key", "tracker.projectKey", "KEY", text(&c.TrackerKey), "put OpenReplay's tracker, for this project, into the app's pages that have none: SESSIONS.md"},

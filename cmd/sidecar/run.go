@@ -25,6 +25,7 @@ import (
 	"github.com/openreplay/log-sidecar/internal/admin"
 	"github.com/openreplay/log-sidecar/proxy"
 	"github.com/openreplay/log-sidecar/session"
+	"github.com/openreplay/log-sidecar/session/shared"
 	"github.com/openreplay/log-sidecar/tracker"
 )
 
@@ -71,10 +72,11 @@ func (s *sidecar) run(ctx context.Context) error {
 		return err
 	}
 	defer s.table.Close()
-	if err := s.openSessions(); err != nil {
+	closeSessions, err := s.openSessions()
+	if err != nil {
 		return err
 	}
-	defer s.closeSessions()
+	defer closeSessions()
 
 	closeRecorder, err := s.observe()
 	if err != nil {
@@ -185,19 +187,21 @@ func (s *sidecar) openTable() (err error) {
 }
 
 // openSessions falls back to memory, as the table does.
-func (s *sidecar) openSessions() (err error) {
+func (s *sidecar) openSessions() (closeAll func(), err error) {
 	if !s.config.LearnSessions {
-		return nil
+		return func() {}, nil
 	}
 	c := session.Config{Path: s.config.Sessions, Size: s.config.SessionsSize, Key: []byte(s.id), Registerer: s.base}
+	client := s.shareSessions(&c)
 	if c.Path == "" {
 		c.Path = filepath.Join(s.config.State, "sessions")
 	}
 	if s.learned, err = session.Open(c); err != nil {
 		s.log.Error("what is learned of sessions is kept in memory alone, and gone after a crash", zap.Error(err))
 		c.Path = ""
-		s.learned, err = session.Open(c)
-		return err
+		if s.learned, err = session.Open(c); err != nil {
+			return nil, err
+		}
 	}
 	if s.learned.SetAside != "" {
 		s.log.Warn("the sessions of the last life cannot be trusted: " + s.learned.SetAside)
@@ -205,13 +209,31 @@ func (s *sidecar) openSessions() (err error) {
 	if s.learned.Held > 0 {
 		s.log.Info("the sessions of the last life are there", zap.Int("cookies", s.learned.Held))
 	}
-	return nil
+	life, end := context.WithCancel(context.Background())
+	var sharing sync.WaitGroup
+	if client != nil {
+		sharing.Go(func() { client.Run(life, s.learned.Heard) })
+	}
+	return func() {
+		end()
+		sharing.Wait()
+		s.learned.Close()
+	}, nil
 }
 
-func (s *sidecar) closeSessions() {
-	if s.learned != nil {
-		s.learned.Close()
+// shareSessions has what is learned told to other pods, where that is asked for.
+func (s *sidecar) shareSessions(c *session.Config) *shared.Client {
+	if s.config.SharedSessions == "" {
+		return nil
 	}
+	server, err := shared.Read(s.config.SharedSessions)
+	if err != nil {
+		s.log.Error("sessions are not shared with other pods: look at --shared-sessions", zap.Error(err))
+		return nil
+	}
+	client := shared.New(server, s.log, s.base)
+	c.Key, c.Shared = server.Key, client
+	return client
 }
 
 // observe puts the recorder before the table where one is asked for.
