@@ -444,6 +444,43 @@ func carries(lines []string, name, value string) bool {
 	return false
 }
 
+// remembered is how long after its end a session is still known: a record of an error may wait for its request's.
+const remembered = 5 * time.Minute
+
+// Forget wipes the tokens and numbers of sessions that are over. Whoever opens a memory calls it from time to time.
+func (m *Memory) Forget() {
+	now := m.now().UnixNano()
+	const some = 64 * ways * slotSize // are looked at before others may use the memory
+	for at := firstBucket * ways * slotSize; at >= 0; {
+		m.locked(func() {
+			b := m.memory.Bytes[at:min(at+some, len(m.memory.Bytes))]
+			if at += len(b); len(b) == 0 {
+				at = -1
+			}
+			for ; len(b) >= slotSize; b = b[slotSize:] {
+				s := decode(b[:slotSize])
+				if s.has(flagSession) && now-s.alive() > int64(remembered) {
+					s.owner, s.since, s.seen, s.contested, s.told = owner{}, 0, 0, 0, 0
+					s.flag &^= flagSession
+					s.encode(b)
+				}
+			}
+			if at < 0 {
+				m.memory.Rest()
+			}
+		})
+		if m.isClosed() {
+			return
+		}
+	}
+}
+
+func (m *Memory) isClosed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closed
+}
+
 // Heard takes in what another sidecar knows.
 func (m *Memory) Heard(key uint64, all []News) {
 	now := m.now().UnixNano()

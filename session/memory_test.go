@@ -222,6 +222,28 @@ func TestWhatEveryUserHasAlike(t *testing.T) {
 	s.wants("the second browser's form", cookie(1), "", Alike)
 }
 
+// TestWhatIsOverIsWiped: the token is not in the file any more, and who has the same cookie again may begin anew.
+func TestWhatIsOverIsWiped(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "sessions")
+	s := newScene(t, func(c *Config) { c.Path, c.Size = file, 256<<10 })
+	ended, going := s.tokenUntil(1, s.now.Add(time.Minute)), s.token(2)
+	s.calls(cookie(1), ended)
+	s.pass(20 * time.Minute)
+	s.calls(cookie(2), going)
+	s.Forget()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(content), ended) || !strings.Contains(string(content), going) {
+		t.Errorf("in the file: the ended one %v, the other %v", strings.Contains(string(content), ended), strings.Contains(string(content), going))
+	}
+	s.wants("the browser of the ended session", cookie(1), "", Unknown)
+	s.wants("the other", cookie(2), going, Found)
+	s.calls(cookie(1), s.token(3))
+	s.wants("a new session on the old cookie", cookie(1), s.token(3), Found)
+}
+
 // What the well-known makers of session cookies put into them counts every time, whatever the dice say.
 func TestEveryValueOfAWellKnownMaker(t *testing.T) {
 	const lower, upper, digits = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789"

@@ -210,16 +210,29 @@ func (s *sidecar) openSessions() (closeAll func(), err error) {
 		s.log.Info("the sessions of the last life are there", zap.Int("cookies", s.learned.Held))
 	}
 	life, end := context.WithCancel(context.Background())
-	var sharing sync.WaitGroup
+	var background sync.WaitGroup
 	if client != nil {
-		sharing.Go(func() { client.Run(life, s.learned.Heard) })
+		background.Go(func() { client.Run(life, s.learned.Heard) })
 	}
+	background.Go(func() {
+		for tick := time.Tick(forgetting); ; {
+			s.learned.Forget()
+			select {
+			case <-tick:
+			case <-life.Done():
+				return
+			}
+		}
+	})
 	return func() {
 		end()
-		sharing.Wait()
+		background.Wait()
 		s.learned.Close()
 	}, nil
 }
+
+// forgetting is how often sessions that are over are wiped.
+const forgetting = 10 * time.Minute
 
 // shareSessions has what is learned told to other pods, where that is asked for.
 func (s *sidecar) shareSessions(c *session.Config) *shared.Client {
