@@ -49,14 +49,41 @@ func startPHP(t *testing.T) *app {
 		"-d", "error_log="+filepath.Join(a.logs, "php.log"), "-S", address, "-t", a.pages, filepath.Join(a.pages, "index.php"))
 	cmd.Env = append(os.Environ(), "PHP_CLI_SERVER_WORKERS=4")
 	stage.Start(t, "PHP", cmd)
-	stage.Await(t, "PHP to answer", func() bool {
+	a.await(t)
+	return a
+}
+
+func startExpress(t *testing.T) *app {
+	node := stage.Need(t, "node", "apt-get install nodejs, or run e2e/setup")
+	dir, address := t.TempDir(), stage.Address(t)
+	a := &app{"Express", "http://" + address, filepath.Join(dir, "logs"), filepath.Join(dir, "pages")}
+	for _, path := range []string{a.logs, a.pages} {
+		if err := os.Mkdir(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log, err := os.Create(filepath.Join(a.logs, "express.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { log.Close() })
+	cmd := exec.Command(node, "node/shop.js", address, a.pages)
+	cmd.Env = append(os.Environ(), "NODE_ENV=production")
+	cmd.Stdout, cmd.Stderr = log, log
+	stage.Start(t, "Express", cmd)
+	a.await(t)
+	return a
+}
+
+// await waits until the app answers.
+func (a *app) await(t *testing.T) {
+	stage.Await(t, a.name+" to answer", func() bool {
 		answer, err := http.Get(a.url + "/status")
 		if err == nil {
 			answer.Body.Close()
 		}
 		return err == nil
 	})
-	return a
 }
 
 func (a *app) setPage(t *testing.T, script string) {

@@ -1,7 +1,7 @@
 //go:build e2e
 
 // Package sessions proves whose request it is with the real things: Debian's Chromium, OpenReplay's tracker of npm, Tomcat and
-// PHP with their own sessions, and two people at once. Every error must arrive under the session that the person's tab was
+// PHP and Express with their own sessions, and two people at once. Every error must arrive under the session that the person's tab was
 // recorded in, by each of the ways in which the sidecar knows it.
 package sessions
 
@@ -41,7 +41,7 @@ var ways = []way{
 func TestEveryErrorHasItsSession(t *testing.T) {
 	chromium := stage.Need(t, "chromium", "apt-get install chromium, or run e2e/setup")
 	browser := startBrowser(t, chromium)
-	apps := []*app{startTomcat(t), startPHP(t)}
+	apps := []*app{startTomcat(t), startPHP(t), startExpress(t)}
 	for _, w := range ways {
 		t.Run(w.name, func(t *testing.T) {
 			for _, a := range apps {
