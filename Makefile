@@ -7,7 +7,7 @@ RELEASE := -tags grpcnotrace -trimpath -ldflags '-s -w'
 GOBIN := $(CURDIR)/bin
 export PATH := $(GOBIN):$(PATH)
 
-.PHONY: test unit race lint e2e kube kube-cost apps torture torture-delivery soak conformance bench bench-proxy bench-tail bench-send build image docs clean
+.PHONY: test unit race lint e2e kube kube-cost kubelet apps torture torture-delivery soak conformance bench bench-proxy bench-tail bench-send build image docs clean
 
 test: lint race e2e kube
 
@@ -40,6 +40,12 @@ kube:
 kube-cost:
 	e2e/kube/tools/build $(KUBE_TOOLS)
 	COST=1 $(GO) test -tags e2e -count=1 -timeout 20m -v -run TestCost ./e2e/kube
+
+# The sidecar in pods of a real node: kubelet, containerd and runc. Some two minutes where the programs are built.
+kubelet:
+	e2e/setup runc containernetworking-plugins
+	e2e/kube/tools/build kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet containerd
+	$(GO) test -tags e2e -count=1 -timeout 20m -v ./e2e/kubelet
 
 # With real apps and real clients.
 E2E := tomcat noharm clients localonly browser clientaddress torture sessions shared
