@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -106,7 +107,7 @@ func (c *Cluster) Eventually(t testing.TB, what string, args ...string) func(wan
 		Eventually(t, 2*time.Minute, what, func() error {
 			out, err := c.TryRun(Tool(t, "kubectl"), args...)
 			if err != nil || !strings.Contains(out, want) {
-				return fmt.Errorf("%q, %v", out, err)
+				return errors.Join(err, fmt.Errorf("it says %q", out))
 			}
 			return nil
 		})
