@@ -56,6 +56,7 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
+	t.Setenv("PATH", filepath.Dir(cluster.Tool(t, "kubectl"))+string(os.PathListSeparator)+os.Getenv("PATH"))
 	c := cluster.New(t, "--kubelet-preferred-address-types=InternalIP")
 	node := c.StartKubelet(t, program("pause"))
 	node.Image(t, "sidecar", map[string]string{"/sidecar": program("sidecar"), "/redirect": program("redirect")}, "/sidecar")
@@ -212,6 +213,12 @@ func TestThreeWaysToLog(t *testing.T) {
 			}
 			s.arrives("an error", id(first))
 
+			for _, want := range []string{"ok    sidecar", "ok    container", "ok    sessions", "ok    matches", "ok    delivery"} {
+				if said, err := s.TryRun(program("injector"), "doctor", "shop"); err != nil || !strings.Contains(said, want) {
+					t.Errorf("the doctor does not say %q (%v):\n%s", want, err, said)
+				}
+			}
+
 			started := s.Kubectl(t, "get", "pod", "shop", "-o", "jsonpath={.status.containerStatuses[0].containerID}")
 			s.ask(front, "/fail?ref=before-the-kill", id(first+1))
 			s.killSidecar()
@@ -278,7 +285,7 @@ func TestDeletedWhileGoogleIsAway(t *testing.T) {
 	}
 	s.Kubectl(t, "delete", "pod", "shop", "--timeout=60s")
 	logs.Wait()
-	for _, want := range []string{id(2), `"logging.googleapis.com/labels"`, `"openReplaySessionToken":"` + token + `"`, "cut off by the end"} {
+	for _, want := range []string{id(2), `"logging.googleapis.com/labels"`, `"openReplaySessionToken":"` + token + `"`, "cut off by the end", `"entries":2`} {
 		if !strings.Contains(said.String(), want) {
 			t.Errorf("its output lacks %q", want)
 		}
