@@ -14,6 +14,7 @@ var mayKnow = map[string][]string{
 	"enrich/tail":            nil,
 	"enrich/record":          nil,
 	"session":                {"internal/mapped"},
+	"session/shared":         {"session", "internal/mapped"},
 	"forwarder/journal":      nil,
 	"internal/admin":         nil,
 	"internal/keypair":       nil,

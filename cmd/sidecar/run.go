@@ -211,10 +211,17 @@ func (s *sidecar) openSessions() (closeAll func(), err error) {
 	}
 	life, end := context.WithCancel(context.Background())
 	var background sync.WaitGroup
-	if client != nil {
-		background.Go(func() { client.Run(life, s.learned.Heard) })
+	beside := func(part string, f func()) { // what fails here costs sessions, never a request
+		background.Go(func() {
+			if err := guard(part, func() error { f(); return nil }); err != nil {
+				s.log.Error("a part beside the proxy failed, and stays away; requests go on", zap.Error(err))
+			}
+		})
 	}
-	background.Go(func() {
+	if client != nil {
+		beside("shared sessions", func() { client.Run(life, s.learned.Heard) })
+	}
+	beside("forgetting sessions", func() {
 		for tick := time.Tick(forgetting); ; {
 			s.learned.Forget()
 			select {
