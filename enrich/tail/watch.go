@@ -3,6 +3,7 @@ package tail
 import (
 	"context"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
@@ -133,16 +134,23 @@ func (w *watcher) failed(err error) {
 	w.t.log.Warn("file events are missing; the logs are polled, so that errors arrive up to a second later", zap.Error(err))
 }
 
-// rest takes the events that wait, and says whether one of them asks for a look.
+// restful bounds how many events are taken before the files are read.
+const restful = 8192
+
+// rest takes the events that wait, and says whether one of them asks for a look. They are handed over one by one by a goroutine
+// that reads them from the kernel, so that nothing waits only where that one, too, has had its turn.
 func (w *watcher) rest() (moved bool) {
-	for {
+	for taken, turns := 0, 0; taken < restful && turns < 3; {
 		select {
 		case e := <-w.events():
 			moved = w.heard(e) || moved
+			taken, turns = taken+1, 0
 		default:
-			return moved
+			turns++
+			runtime.Gosched()
 		}
 	}
+	return moved
 }
 
 // heard takes an event, and says whether it asks for a look: a file was made, removed or renamed, or may be read now.
