@@ -80,21 +80,6 @@ func (k *kind) fit() {
 	}
 }
 
-// fromRoute is how many sightings other than s came from exchanges of a route.
-func (k *kind) fromRoute(s *sighting, route string) (n float64) {
-	for _, other := range k.seen {
-		if other == s {
-			continue
-		}
-		for i := range other.parts {
-			if p := &other.parts[i]; p.route == route {
-				n += p.weight
-			}
-		}
-	}
-	return n
-}
-
 // clear is how many sightings other than s have an owner beyond doubt, of how many there are.
 func (k *kind) clear(s *sighting) (clear, n float64) {
 	for _, other := range k.seen {

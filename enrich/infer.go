@@ -219,20 +219,27 @@ func isOf(x *Exchange, method, path, query string) bool {
 // convincing is how likely it must be that an exchange wrote a record, at once and when no more is awaited.
 const convincing, convincingAtLast = 0.98, 0.96
 
-// ofKind gives the exchange that what is known of the record's kind speaks for. There must be a link between the two: the
-// exchange failed, or another of the kind came from its route. A background job's records fit somebody by chance, each time
-// somebody else: where few of a kind have found their own, none is believed.
+// ofKind gives the exchange that what is known of the record's kind speaks for. It must have failed, and as the only one about
+// then, or there is no link but the moment: chance finds somebody for every record, of a background job too, but each time
+// somebody else. For the same reason some of the kind must have found their own.
 func (j *Joiner) ofKind(c *candidate, last bool) *Exchange {
 	x, s := j.likeliest(c, last), c.observed.sighting
-	switch {
-	case x == nil, classOf(x) != failed && c.kind.fromRoute(s, routeOf(x)) < 1:
+	if x == nil || classOf(x) != failed {
 		return nil
 	}
 	if clear, n := c.kind.clear(s); clear < 0.3*n {
 		return nil
 	}
+	if slices.ContainsFunc(s.parts, func(p part) bool {
+		return p.to != nameFor(x) && (p.class == failed || p.class == unanswered) && p.lead > -justBefore
+	}) {
+		return nil
+	}
 	return x
 }
+
+// justBefore is within how many milliseconds before a record another answer may have failed that it was written for.
+const justBefore = 15
 
 func (j *Joiner) likeliest(c *candidate, last bool) *Exchange {
 	least := convincing

@@ -53,8 +53,7 @@ type Infer int
 const (
 	// InferPath takes the one exchange that is of the request which the record names.
 	InferPath Infer = iota
-	// InferKind also takes the one exchange that what is known of records of its kind speaks for. Before real programs it is
-	// right in some 99 of 100 cases.
+	// InferKind also takes the one exchange that failed just then, where what is known of records of its kind speaks for it.
 	InferKind
 	// InferNothing leaves such records alone.
 	InferNothing

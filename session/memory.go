@@ -243,6 +243,8 @@ func (m *Memory) own(s *slot, o owner, since, seen int64) {
 		if until := s.alive(); until > since {
 			s.contested = max(s.contested, until)
 			m.metrics.contested.Inc()
+		} else if since-s.seen < int64(warm) { // its page may have asked until the other one began
+			s.contested = max(s.contested, since)
 		}
 		s.owner, s.since, s.seen = o, since, seen
 	default: // news of an older one

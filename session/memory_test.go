@@ -222,6 +222,24 @@ func TestWhatEveryUserHasAlike(t *testing.T) {
 	s.wants("the second browser's form", cookie(1), "", Alike)
 }
 
+// TestBetweenTwoSessions: the token of a page has run out, and what it asks for until its tracker has begun anew is nobody's.
+func TestBetweenTwoSessions(t *testing.T) {
+	s := newScene(t, nil)
+	ended := s.tokenUntil(1, s.now.Add(10*time.Second))
+	s.calls(cookie(1), ended)
+	s.pass(11 * time.Second)
+	s.wants("an image of the page", cookie(1), "", Over)
+	asked := s.now
+	s.pass(2 * time.Second)
+	fresh := s.token(2)
+	s.calls(cookie(1), fresh)
+	s.pass(5 * time.Second)
+	if token, _, _ := s.Again(s.Key([]string{cookie(1)}, ""), asked); token != "" {
+		t.Errorf("the image was given to %q", token)
+	}
+	s.wants("the next one", cookie(1), fresh, Found)
+}
+
 // TestWhatIsOverIsWiped: the token is not in the file any more, and who has the same cookie again may begin anew.
 func TestWhatIsOverIsWiped(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "sessions")
