@@ -217,6 +217,9 @@ const tellAfter = time.Minute
 func (m *Memory) teach(key uint64, o owner, now int64) (tell bool) {
 	at, s := m.slot(key, now)
 	tell = s.mark != o.mark || now-s.told > int64(tellAfter)
+	if s.doubt != 0 && (!s.has(flagSession) || s.mark != o.mark) { // it began when the browser came in from outside: before, there was another
+		s.contested = max(s.contested, s.doubt)
+	}
 	m.own(&s, o, now, now)
 	s.doubt, s.touched = 0, now
 	s.flag &^= flagReplaced
@@ -277,6 +280,10 @@ func (m *Memory) Find(key uint64, begin time.Time, outside bool) (token string, 
 	var ask, tell bool
 	m.locked(func() {
 		at := m.held(key)
+		if at == nil && outside { // to be remembered
+			at, _ = m.slot(key, now)
+			(&slot{key: key, touched: now}).encode(at)
+		}
 		if at == nil {
 			why, ask = Unknown, true
 			return

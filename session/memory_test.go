@@ -240,6 +240,33 @@ func TestBetweenTwoSessions(t *testing.T) {
 	s.wants("the next one", cookie(1), fresh, Found)
 }
 
+// TestBeforeTheBrowserCameInAnew: no header had come yet when all tabs were closed. What was asked for before is not the next
+// session's, and the page that was entered is.
+func TestBeforeTheBrowserCameInAnew(t *testing.T) {
+	for name, known := range map[string]bool{"a value that the app was seen to give out": true, "one that nobody has seen": false} {
+		s := newScene(t, nil)
+		lines := []string{cookie(1)}
+		if known {
+			s.Replaced(0, "", nil, []string{cookie(1) + "; Path=/"}, "", 0)
+		}
+		key, form := s.Key(lines, ""), s.now
+		s.wants(name, cookie(1), "", Unknown)
+		s.pass(2 * time.Second)
+		entered := s.now
+		s.Find(key, entered, true)
+		s.pass(time.Second)
+		fresh := s.token(2)
+		s.calls(cookie(1), fresh)
+		s.pass(5 * time.Second)
+		if token, _, _ := s.Again(key, form); token != "" {
+			t.Errorf("%s: what was asked before was given to %q", name, token)
+		}
+		if token, _, _ := s.Again(key, entered); token != fresh {
+			t.Errorf("%s: the page that was entered was given to %q, want %q", name, token, fresh)
+		}
+	}
+}
+
 // TestWhatIsOverIsWiped: the token is not in the file any more, and who has the same cookie again may begin anew.
 func TestWhatIsOverIsWiped(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "sessions")
