@@ -26,7 +26,7 @@ func TestLifeOfARelease(t *testing.T) {
 func lifeOfARelease(t *testing.T, c *cluster.Cluster, helm string) {
 	shop := "shop-" + helm
 	before := everything(t, c)
-	c.RunPods(t, program, system, injector)
+	c.RunPods(t, program(), system, injector)
 	notes := install(t, c, helm, "sidecar.options.project=my-project")
 	if err := contains(notes, "Next step", "doctor POD"); err != nil {
 		t.Error(err)
@@ -90,7 +90,7 @@ func helmTest(t *testing.T, c *cluster.Cluster) {
 	if err := c.WriteToken(dir, system, "or-openreplay-sidecar-injector-test"); err != nil {
 		t.Fatal(err)
 	}
-	out := c.Run(t, "env", "KUBERNETES_SERVICE_HOST=127.0.0.1", "KUBERNETES_SERVICE_PORT=6443", program, "check", "--namespace="+system, "--service-account="+dir)
+	out := c.Run(t, "env", "KUBERNETES_SERVICE_HOST=127.0.0.1", "KUBERNETES_SERVICE_PORT=6443", program(), "check", "--namespace="+system, "--service-account="+dir)
 	if err := contains(out, "ok: a pod that asks"); err != nil {
 		t.Error(err)
 	}
@@ -216,7 +216,7 @@ func TestChartItself(t *testing.T) {
 // TestSaidToUsers: what a user, an owner and a Prometheus hear of pods that ask and get nothing.
 func TestSaidToUsers(t *testing.T) {
 	c := newCluster(t)
-	node := c.RunPods(t, program, system, injector)
+	node := c.RunPods(t, program(), system, injector)
 	install(t, c, "helm3", "watch.interval=1s")
 	c.Namespace(t, "apps")
 	out, err := c.TryApply(t, "apps", strings.Replace(deployment("bad", asking("bad"), "      hostNetwork: true\n"), "replicas: 2", "replicas: 1", 1))
@@ -230,7 +230,7 @@ func TestSaidToUsers(t *testing.T) {
 	})
 	t.Setenv("PATH", filepath.Dir(cluster.Tool(t, "kubectl"))+string(os.PathListSeparator)+os.Getenv("PATH"))
 	pod := strings.TrimSpace(c.Kubectl(t, "get", "pods", "-n", "apps", "-o", "name"))
-	if said, err := c.TryRun(program, "doctor", "-n", "apps", pod); err == nil || contains(said, "FAIL  sidecar", "(host-network)") != nil {
+	if said, err := c.TryRun(program(), "doctor", "-n", "apps", pod); err == nil || contains(said, "FAIL  sidecar", "(host-network)") != nil {
 		t.Errorf("the doctor says of %s (%v): %s", pod, err, said)
 	}
 	c.Client.Warnings()
@@ -258,7 +258,7 @@ func TestSaidToUsers(t *testing.T) {
 // TestTheThreeWaysToAsk: the pod's label, its annotation, its namespace's label; and the ways not to.
 func TestTheThreeWaysToAsk(t *testing.T) {
 	c := newCluster(t)
-	c.RunPods(t, program, system, injector)
+	c.RunPods(t, program(), system, injector)
 	install(t, c, "helm4")
 	c.Namespace(t, "plain")
 	c.Namespace(t, "asking", `openreplay-sidecar/inject: "true"`)
@@ -314,7 +314,7 @@ func TestWithoutAServer(t *testing.T) {
 // TestNobodyAnswers: with the injector down pods start without a sidecar, and it is seen as soon as it is back.
 func TestNobodyAnswers(t *testing.T) {
 	c := newCluster(t)
-	node := c.RunPods(t, program, system, injector)
+	node := c.RunPods(t, program(), system, injector)
 	install(t, c, "helm3", "watch.interval=1s")
 	c.Namespace(t, "apps")
 	c.Kubectl(t, "scale", "-n", system, "deployment/or-openreplay-sidecar-injector", "--replicas=0")

@@ -46,7 +46,7 @@ func load(c *cluster.Cluster, namespace string, perSecond int, until <-chan stru
 // moment would be a refused pod.
 func TestCertificatesChangeUnderLoad(t *testing.T) {
 	c := newCluster(t)
-	c.RunPods(t, program, system, injector)
+	c.RunPods(t, program(), system, injector)
 	install(t, c, "helm3", "webhook.failurePolicy=Fail", "certificates.lifetime=18s", "certificates.settle=3s", "extraArgs={--certificate-look=500ms}")
 	c.Namespace(t, "apps")
 	done := make(chan struct{})
@@ -73,7 +73,7 @@ func TestCertificatesChangeUnderLoad(t *testing.T) {
 // TestRollUnderLoad: a new version of the injector loses no pod.
 func TestRollUnderLoad(t *testing.T) {
 	c := newCluster(t)
-	c.RunPods(t, program, system, injector)
+	c.RunPods(t, program(), system, injector)
 	install(t, c, "helm3", "webhook.failurePolicy=Fail")
 	c.Namespace(t, "apps")
 	done := make(chan struct{})
@@ -95,7 +95,7 @@ func TestRollUnderLoad(t *testing.T) {
 // do, so COST=1 asks for it (make kube-cost).
 func TestCost(t *testing.T) {
 	c := newCluster(t)
-	node := c.RunPods(t, program, system, injector)
+	node := c.RunPods(t, program(), system, injector)
 	install(t, c, "helm3")
 	c.Namespace(t, "apps")
 	const idle = 20

@@ -5,9 +5,7 @@ package kube
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,24 +20,10 @@ const (
 	ask      = "openreplay-sidecar/inject"
 )
 
-var program string // the injector
+func TestMain(m *testing.M) { cluster.Main(m, "cmd/injector") }
 
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "injector-e2e-")
-	if err == nil {
-		program = filepath.Join(dir, "injector")
-		var out []byte
-		out, err = exec.Command("go", "build", "-tags", "grpcnotrace", "-trimpath", "-ldflags", "-s -w", "-o", program, "github.com/openreplay/log-sidecar/cmd/injector").CombinedOutput()
-		os.Stderr.Write(out)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
+// program is the injector.
+func program() string { return cluster.Program("injector") }
 
 // newCluster has fake nodes; the injector's pods run the real program.
 func newCluster(t *testing.T) *cluster.Cluster {

@@ -20,7 +20,7 @@ import (
 // level admits itself. docs/INSTALL.md has the table.
 func TestPodSecurity(t *testing.T) {
 	c := newCluster(t)
-	c.RunPods(t, program, system, injector)
+	c.RunPods(t, program(), system, injector)
 	install(t, c, "helm3")
 	levels := []string{"privileged", "baseline", "restricted"}
 	for _, level := range levels {
@@ -120,7 +120,7 @@ func TestManifestsOfAllKinds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := pipe(string(in), program, "inject", "-f", filepath.Join(cluster.Root(), "injector/manifest/testdata/kinds.yaml"))
+	out, err := pipe(string(in), program(), "inject", "-f", filepath.Join(cluster.Root(), "injector/manifest/testdata/kinds.yaml"))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -23,57 +23,38 @@ import (
 // Where the stand-in listens for the pods.
 const cloud = cluster.NodeAddress + ":8085"
 
-var programs string // the directory of what was built
-
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "kubelet-e2e-")
-	if err == nil {
-		programs = dir
-		build := exec.Command("go", "build", "-tags", "grpcnotrace", "-trimpath", "-ldflags", "-s -w", "-o", dir+"/",
-			"github.com/openreplay/log-sidecar/cmd/sidecar", "github.com/openreplay/log-sidecar/cmd/injector", "github.com/openreplay/log-sidecar/cmd/redirect",
-			"github.com/openreplay/log-sidecar/e2e/kubelet/legacy", "github.com/openreplay/log-sidecar/e2e/kubelet/pause")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		var out []byte
-		out, err = build.CombinedOutput()
-		os.Stderr.Write(out)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
+	cluster.Main(m, "cmd/sidecar", "cmd/injector", "cmd/redirect", "e2e/kubelet/legacy", "e2e/kubelet/pause")
 }
-
-func program(name string) string { return filepath.Join(programs, name) }
 
 // A site is a cluster with one real node, the images of the pods, and a stand-in that they reach.
 type site struct {
 	*cluster.Cluster
-	t *testing.T
+	t     *testing.T
+	cloud *exec.Cmd
 }
 
 func newSite(t *testing.T) *site {
 	t.Helper()
 	t.Setenv("PATH", filepath.Dir(cluster.Tool(t, "kubectl"))+string(os.PathListSeparator)+os.Getenv("PATH"))
 	c := cluster.New(t, "--kubelet-preferred-address-types=InternalIP")
-	node := c.StartKubelet(t, program("pause"))
-	node.Image(t, "sidecar", map[string]string{"/sidecar": program("sidecar"), "/redirect": program("redirect")}, "/sidecar")
-	node.Image(t, "legacy", map[string]string{"/legacy": program("legacy")})
-	s := &site{c, t}
-	s.startCloud()
+	node := c.StartKubelet(t, cluster.Program("pause"))
+	node.Image(t, "sidecar", map[string]string{"/sidecar": cluster.Program("sidecar"), "/redirect": cluster.Program("redirect")}, "/sidecar")
+	node.Image(t, "legacy", map[string]string{"/legacy": cluster.Program("legacy")})
+	s := &site{c, t, c.Start(t, "cloud", cluster.Program("sidecar"), "cloud", "--listen", cloud)}
+	cluster.Eventually(t, time.Minute, "the stand-in answers", func() error { _, err := s.entries(); return err })
 	return s
 }
 
-func (s *site) startCloud() *exec.Cmd {
-	s.t.Helper()
-	cmd := s.Start(s.t, "cloud", program("sidecar"), "cloud", "--listen", cloud, "--file", filepath.Join(s.Dir, "cloud.entries"))
-	cluster.Eventually(s.t, time.Minute, "the stand-in answers", func() error {
-		_, err := s.TryRun("curl", "-sSf", "http://"+cloud+"/v2/entries:list", "-d", `{"resourceNames":["projects/shop"]}`)
-		return err
-	})
-	return cmd
+// entries gives what has arrived.
+func (s *site) entries() ([]entry, error) {
+	out, err := s.TryRun("curl", "-sSf", "http://"+cloud+"/v2/entries:list", "-d", `{"resourceNames":["projects/shop"],"pageSize":1000}`)
+	if err != nil {
+		return nil, err
+	}
+	var list struct{ Entries []entry }
+	err = json.Unmarshal([]byte(out), &list)
+	return list.Entries, err
 }
 
 // A way is one in which the app logs.
@@ -121,7 +102,7 @@ func (s *site) run(manifest string) (front string) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	inject := s.Command(ctx, program("injector"), "inject", "-f", "-")
+	inject := s.Command(ctx, cluster.Program("injector"), "inject", "-f", "-")
 	inject.Stdin = strings.NewReader(manifest)
 	var said strings.Builder
 	inject.Stderr = &said
@@ -130,7 +111,7 @@ func (s *site) run(manifest string) (front string) {
 		s.t.Fatalf("inject: %v\n%s", err, said.String())
 	}
 	s.Apply(s.t, "", string(out))
-	s.Eventually(s.t, "the pod is ready", "get", "pod", "shop", "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status} {.status.initContainerStatuses} {.status.containerStatuses}`)("True")
+	s.Await(s.t, "True", "get", "pod", "shop", "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`)
 	ip := s.Kubectl(s.t, "get", "pod", "shop", "-o", "jsonpath={.status.podIP}")
 	port := s.Kubectl(s.t, "get", "pod", "shop", "-o", `jsonpath={.spec.initContainers[?(@.name=="openreplay-sidecar")].ports[?(@.name=="http")].containerPort}`)
 	return ip + ":" + port
@@ -156,16 +137,12 @@ type entry struct {
 func (s *site) arrives(what, text string) {
 	s.t.Helper()
 	cluster.Eventually(s.t, time.Minute, what+" arrives", func() error {
-		out, err := s.TryRun("curl", "-sSf", "http://"+cloud+"/v2/entries:list", "-d", `{"resourceNames":["projects/shop"],"pageSize":1000}`)
+		all, err := s.entries()
 		if err != nil {
 			return err
 		}
-		var list struct{ Entries []entry }
-		if err := json.Unmarshal([]byte(out), &list); err != nil {
-			return err
-		}
 		n := 0
-		for _, e := range list.Entries {
+		for _, e := range all {
 			if strings.Contains(e.JSONPayload.Message, text) {
 				if n++; e.Labels["openReplaySessionToken"] != token {
 					s.t.Fatalf("%s arrived with %v", what, e.Labels)
@@ -205,7 +182,7 @@ func TestThreeWaysToLog(t *testing.T) {
 	s := newSite(t)
 	for n, w := range ways {
 		t.Run(w.name, func(t *testing.T) {
-			s := &site{s.Cluster, t}
+			s := &site{s.Cluster, t, s.cloud}
 			front := s.run(w.manifest(""))
 			first := 10 * (n + 1)
 			if status := s.ask(front, "/fail?ref=first", id(first)); status != 500 {
@@ -214,7 +191,7 @@ func TestThreeWaysToLog(t *testing.T) {
 			s.arrives("an error", id(first))
 
 			for _, want := range []string{"ok    sidecar", "ok    container", "ok    sessions", "ok    matches", "ok    delivery"} {
-				if said, err := s.TryRun(program("injector"), "doctor", "shop"); err != nil || !strings.Contains(said, want) {
+				if said, err := s.TryRun(cluster.Program("injector"), "doctor", "shop"); err != nil || !strings.Contains(said, want) {
 					t.Errorf("the doctor does not say %q (%v):\n%s", want, err, said)
 				}
 			}
@@ -274,7 +251,7 @@ func TestDeletedWhileGoogleIsAway(t *testing.T) {
 	front := s.run(ways[0].manifest(`openreplay-sidecar/drain: 5s`))
 	s.ask(front, "/fail?ref=sent", id(1))
 	s.arrives("an error before the outage", id(1))
-	s.TryRun("pkill", "-KILL", "-f", "cloud --listen "+cloud)
+	s.cloud.Process.Kill()
 	s.ask(front, "/fail?ref=unsent", id(2))
 
 	logs := s.Command(context.Background(), cluster.Tool(t, "kubectl"), "logs", "-f", "shop", "-c", "openreplay-sidecar")

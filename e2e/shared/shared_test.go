@@ -55,13 +55,7 @@ func (s *server) start() {
 	host, port, _ := net.SplitHostPort(s.addr)
 	flags := append([]string{"--bind", host, "--port", port, "--save", "", "--dir", s.t.TempDir()}, s.flags...)
 	s.process = stage.Start(s.t, "redis-server", exec.Command(stage.Need(s.t, "redis-server", "apt-get install redis-server"), flags...))
-	stage.Await(s.t, "the server to listen", func() bool {
-		conn, err := net.Dial("tcp", s.addr)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
+	stage.Await(s.t, "the server to listen", func() bool { return stage.Dials(s.addr) })
 }
 
 func (s *server) signal(sig os.Signal) {

@@ -191,7 +191,7 @@ func New(t testing.TB, appURL string, tags ...string) *Stage {
 func (s *Stage) StartCloud(args ...string) *Process {
 	s.t.Helper()
 	p := Start(s.t, "stand-in", exec.Command(s.program, append([]string{"cloud", "--listen", s.Cloud}, args...)...))
-	Await(s.t, "the stand-in", func() bool { return dials(s.Cloud) })
+	Await(s.t, "the stand-in", func() bool { return Dials(s.Cloud) })
 	return p
 }
 
@@ -237,7 +237,8 @@ func (s *Stage) AwaitReady(p *Process) {
 	})
 }
 
-func dials(addr string) bool {
+// Dials says whether somebody accepts connections at an address.
+func Dials(addr string) bool {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return false

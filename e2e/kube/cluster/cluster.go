@@ -40,6 +40,35 @@ func Tool(t testing.TB, name string) string {
 	return path
 }
 
+// programs is the directory of what Main built.
+var programs string
+
+// Program is one of the commands that Main built, by the last part of its path.
+func Program(name string) string { return filepath.Join(programs, name) }
+
+// Main builds commands of this module and runs the tests.
+func Main(m *testing.M, commands ...string) {
+	args := []string{"build", "-tags", "grpcnotrace", "-trimpath", "-ldflags", "-s -w", "-o"}
+	dir, err := os.MkdirTemp("", "kube-e2e-")
+	if err == nil {
+		programs, args = dir, append(args, dir+"/")
+		for _, command := range commands {
+			args = append(args, "github.com/openreplay/log-sidecar/"+command)
+		}
+		build := exec.Command("go", args...)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		build.Stdout, build.Stderr = os.Stderr, os.Stderr
+		err = build.Run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
 // In a cluster's network these are nobody else's.
 const (
 	apiAddress = "127.0.0.1:6443"

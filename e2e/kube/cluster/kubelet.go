@@ -96,22 +96,20 @@ evictionHard: {memory.available: "1Mi", nodefs.available: "0%", imagefs.availabl
 	k.Image(t, "pause", map[string]string{"/pause": pause}, "/pause")
 	c.Start(t, "kubelet", Tool(t, "kubelet"), "--config="+filepath.Join(dir, "kubelet.yaml"), "--kubeconfig="+c.Kubeconfig,
 		"--hostname-override=real", "--node-ip="+NodeAddress, "--root-dir="+filepath.Join(dir, "kubelet"), "--v=2")
-	c.Eventually(t, "the node is ready", "get", "node", "real", "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`)("True")
+	c.Await(t, "True", "get", "node", "real", "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`)
 	return k
 }
 
-// Eventually waits until kubectl's output contains what the function that it gives is told.
-func (c *Cluster) Eventually(t testing.TB, what string, args ...string) func(want string) {
-	return func(want string) {
-		t.Helper()
-		Eventually(t, 2*time.Minute, what, func() error {
-			out, err := c.TryRun(Tool(t, "kubectl"), args...)
-			if err != nil || !strings.Contains(out, want) {
-				return errors.Join(err, fmt.Errorf("it says %q", out))
-			}
-			return nil
-		})
-	}
+// Await waits until kubectl's output contains what is wanted.
+func (c *Cluster) Await(t testing.TB, want string, args ...string) {
+	t.Helper()
+	Eventually(t, 2*time.Minute, "kubectl "+strings.Join(args, " ")+" says "+want, func() error {
+		out, err := c.TryRun(Tool(t, "kubectl"), args...)
+		if err != nil || !strings.Contains(out, want) {
+			return errors.Join(err, fmt.Errorf("it says %q", out))
+		}
+		return nil
+	})
 }
 
 func (k *Kubelet) write(t testing.TB, name, text string) {
