@@ -39,7 +39,7 @@ func doctor(ctx context.Context, p process, args []string) error {
 	if !found {
 		return reportMissing(ctx, p.stdout, k, &pod)
 	}
-	fmt.Fprintf(p.stdout, "ok    %-14s the pod has it\n", "sidecar")
+	say(p.stdout, "ok", "sidecar", "the pod has it")
 	if !pod.runs(p.stdout) {
 		return errFailed
 	}
@@ -52,6 +52,11 @@ func doctor(ctx context.Context, p process, args []string) error {
 		return fmt.Errorf("kubectl exec: %w", err)
 	}
 	return nil
+}
+
+// say prints a line as sidecar check does, whose lines follow.
+func say(out io.Writer, status, name, note string) {
+	fmt.Fprintf(out, "%-5s %-14s %s\n", status, name, note)
 }
 
 // A kubectl is the program of this name, as it is set up here.
@@ -103,9 +108,8 @@ type patientStatus struct {
 	Name         string
 	RestartCount int
 	State        struct {
-		Running    *struct{}
-		Waiting    *struct{ Reason, Message string }
-		Terminated *patientEnd
+		Running *struct{}
+		Waiting *struct{ Reason, Message string }
 	}
 	LastState struct{ Terminated *patientEnd }
 }
@@ -146,15 +150,15 @@ func (p *patient) runs(out io.Writer) bool {
 			status = "warn"
 		}
 		if end := s.LastState.Terminated; s.RestartCount > 0 && end != nil {
-			note += fmt.Sprintf("; restarted %d times, the last time by %s (exit code %d) %s", s.RestartCount, end.Reason, end.ExitCode, end.Message)
+			note += strings.TrimSpace(fmt.Sprintf("; restarted %d times, the last time by %s (exit code %d) %s", s.RestartCount, end.Reason, end.ExitCode, end.Message))
 			if end.Reason == "OOMKilled" {
-				note += "set the annotation " + injector.Prefix + "memory-limit"
+				note += "; set the annotation " + injector.Prefix + "memory-limit"
 			}
 		}
-		fmt.Fprintf(out, "%-5s %-14s %s\n", status, "container", strings.TrimSpace(note))
+		say(out, status, "container", note)
 		return status != "FAIL"
 	}
-	fmt.Fprintf(out, "FAIL  %-14s not started yet: kubectl describe pod %s\n", "container", p.Metadata.Name)
+	say(out, "FAIL", "container", "not started yet: kubectl describe pod "+p.Metadata.Name)
 	return false
 }
 
@@ -181,6 +185,6 @@ func reportMissing(ctx context.Context, out io.Writer, k kubectl, pod *patient) 
 			why = e.Message
 		}
 	}
-	fmt.Fprintf(out, "FAIL  %-14s the pod has none: %s\n", "sidecar", why)
+	say(out, "FAIL", "sidecar", "the pod has none: "+why)
 	return errFailed
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ func sayChain(ctx context.Context, out io.Writer, c *config) {
 	defer cancel()
 	seen, err := scrape(ctx, c.Health)
 	if err != nil {
-		fmt.Fprintf(out, "      %-14s unknown: no sidecar answers at --health %s\n", "seen so far", c.Health)
+		say(out, "", "seen so far", "unknown: no sidecar answers at --health "+c.Health)
 		return
 	}
 	for _, link := range links {
@@ -33,7 +34,7 @@ func sayChain(ctx context.Context, out io.Writer, c *config) {
 		if broken {
 			status = "warn"
 		}
-		fmt.Fprintf(out, "%-5s %-14s %s\n", status, link.name, note)
+		say(out, status, link.name, note)
 		if broken {
 			return // what comes behind can only be empty too
 		}
@@ -95,7 +96,9 @@ func (s seen) sum(name string) (sum float64) {
 
 // shares says what a sum is made of, the largest first: "700 header, 203 learned".
 func shares(values map[string]float64) string {
-	keys := slices.SortedFunc(maps.Keys(values), func(a, b string) int { return int(values[b] - values[a]) })
+	keys := slices.SortedFunc(maps.Keys(values), func(a, b string) int {
+		return cmp.Or(cmp.Compare(values[b], values[a]), strings.Compare(a, b))
+	})
 	for i, key := range keys {
 		keys[i] = fmt.Sprintf("%.0f %s", values[key], strings.ReplaceAll(key, "_", " "))
 	}

@@ -35,13 +35,18 @@ type neighbour struct {
 func check(ctx context.Context, p process, args []string) error {
 	c, warnings, err := load(args, p.environ)
 	for _, w := range warnings {
-		fmt.Fprintf(p.stdout, "warn  %-14s %s\n", "environment", w)
+		say(p.stdout, "warn", "environment", w)
 	}
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stdout, "ok    %-14s valid\n", "configuration")
+	say(p.stdout, "ok", "configuration", "valid")
 	return tryAll(ctx, p.stdout, c)
+}
+
+// say prints a line of check. status is ok, warn or FAIL, or nothing where nothing is known.
+func say(out io.Writer, status, name, note string) {
+	fmt.Fprintf(out, "%-5s %-14s %s\n", status, name, note)
 }
 
 func tryAll(ctx context.Context, out io.Writer, c *config) error {
@@ -56,10 +61,10 @@ func tryAll(ctx context.Context, out io.Writer, c *config) error {
 		cancel()
 		if err != nil {
 			failed = true
-			fmt.Fprintf(out, "FAIL  %-14s %v\n", n.name, err)
+			say(out, "FAIL", n.name, err.Error())
 			continue
 		}
-		fmt.Fprintf(out, "ok    %-14s %s\n", n.name, note)
+		say(out, "ok", n.name, note)
 	}
 	if failed {
 		return exitError(1)
@@ -100,7 +105,7 @@ func warnLocalPages(ctx context.Context, out io.Writer, c *config) {
 			if slices.Contains(c.LocalOnly, path) || !shows(ctx, transport, path) {
 				continue
 			}
-			fmt.Fprintf(out, "warn  %-14s %s answers this machine; behind the sidecar every client comes from here, so it is open to the world: refuse it with --local-only\n", "local pages", path)
+			say(out, "warn", "local pages", path+" answers this machine; behind the sidecar every client comes from here, so it is open to the world: refuse it with --local-only")
 		}
 	}
 }

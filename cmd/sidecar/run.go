@@ -223,9 +223,9 @@ func (s *sidecar) openSessions() (closeAll func(), err error) {
 	}
 	beside("forgetting sessions", func() {
 		for tick := time.Tick(forgetting); ; {
-			s.learned.Forget()
 			select {
 			case <-tick:
+				s.learned.Forget()
 			case <-life.Done():
 				return
 			}
