@@ -460,12 +460,12 @@ const remembered = 5 * time.Minute
 func (m *Memory) Forget() {
 	now := m.now().UnixNano()
 	const some = 64 * ways * slotSize // are looked at before others may use the memory
-	for at := firstBucket * ways * slotSize; at >= 0; {
+	for at, more := firstBucket*ways*slotSize, true; more; {
+		more = false // where the memory is closed
 		m.locked(func() {
 			b := m.memory.Bytes[at:min(at+some, len(m.memory.Bytes))]
-			if at += len(b); len(b) == 0 {
-				at = -1
-			}
+			at += len(b)
+			more = at < len(m.memory.Bytes)
 			for ; len(b) >= slotSize; b = b[slotSize:] {
 				s := decode(b[:slotSize])
 				if s.has(flagSession) && now-s.alive() > int64(remembered) {
@@ -474,20 +474,11 @@ func (m *Memory) Forget() {
 					s.encode(b)
 				}
 			}
-			if at < 0 {
+			if !more {
 				m.memory.Rest()
 			}
 		})
-		if m.isClosed() {
-			return
-		}
 	}
-}
-
-func (m *Memory) isClosed() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.closed
 }
 
 // Heard takes in what another sidecar knows.

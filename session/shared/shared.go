@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -111,43 +110,53 @@ func (c *Client) Run(ctx context.Context, heard func(key uint64, all []session.N
 			conn.Close()
 		}
 	}()
-	pause, down := time.Duration(0), false
+	pause := time.Duration(0) // 0 while the server answers
 	for {
 		items := c.next(ctx)
 		if items == nil {
 			return
 		}
-		err := errors.New("no connection")
-		if conn != nil { // an idle connection may have been closed meanwhile: that is no failure of the server
-			err = c.exchange(conn, items, heard)
-		}
-		if err != nil {
-			if conn != nil {
-				conn.Close()
-			}
-			if conn, err = c.dial(ctx); err == nil {
-				err = c.exchange(conn, items, heard)
-			}
-		}
+		var err error
+		conn, err = c.send(ctx, conn, items, heard)
 		switch {
 		case err == nil:
-			if c.up.Set(1); down {
+			if c.up.Set(1); pause > 0 {
 				c.log.Info("sessions are shared with other pods again")
 			}
-			pause, down = 0, false
+			pause = 0
 			continue
 		case ctx.Err() != nil:
 			return
-		case !down:
+		case pause == 0:
 			c.log.Warn("sessions are not shared with other pods for now; nothing else depends on it", zap.Error(err))
 		}
 		c.up.Set(0)
 		c.counts.WithLabelValues("failed").Add(float64(len(items)))
-		pause, down = min(max(2*pause, firstPause), lastPause), true
+		pause = min(max(2*pause, firstPause), lastPause)
 		if !c.rest(ctx, pause) {
 			return
 		}
 	}
+}
+
+// send hands items over on conn, or on a new connection where that is nil or was closed while it was idle, which is no failure
+// of the server. It gives the connection that is left, nil where none is.
+func (c *Client) send(ctx context.Context, conn redis.Conn, items []item, heard func(uint64, []session.News)) (redis.Conn, error) {
+	if conn != nil {
+		if c.exchange(conn, items, heard) == nil {
+			return conn, nil
+		}
+		conn.Close()
+	}
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.exchange(conn, items, heard); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 // next waits for something to send, and takes what else is there.
