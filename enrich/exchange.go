@@ -3,6 +3,7 @@ package enrich
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -36,6 +37,23 @@ type Exchange struct {
 	// Ref is for the one who keeps the exchange: Begin sets it, later calls bring it back.
 	Ref uint64
 }
+
+// Trace finds the trace and the span that the request was of, which stand beside each other among its IDs; "" where it was of
+// none. W3C Trace Context, 3.2.2.3 and 3.2.2.4, has their shapes.
+func (x *Exchange) Trace() (trace, span string) {
+	for i := 1; i < len(x.IDs); i++ {
+		if isTraceID(x.IDs[i-1]) && isSpanID(x.IDs[i]) {
+			return x.IDs[i-1], x.IDs[i]
+		}
+	}
+	return "", ""
+}
+
+func isTraceID(id string) bool { return len(id) == 32 && isLowerHex(id) }
+
+func isSpanID(id string) bool { return len(id) == 16 && isLowerHex(id) }
+
+func isLowerHex(id string) bool { return hexadecimal(id) && id == strings.ToLower(id) }
 
 // HasSession says whether it is known whose exchange this is, by the token or by the session's number alone.
 func (x *Exchange) HasSession() bool { return x.Session != "" || x.SessionID != 0 }

@@ -80,20 +80,21 @@ func (k *kind) fit() {
 	}
 }
 
-// clear is how many sightings other than s have an owner beyond doubt, of how many there are.
-func (k *kind) clear(s *sighting) (clear, n float64) {
+// beyondDoubt is how likely an owner must be to count as found.
+const beyondDoubt = 0.8
+
+// found is how many sightings other than s have an owner beyond doubt, of how many there are.
+func (k *kind) found(s *sighting) (found, n int) {
 	for _, other := range k.seen {
 		if other == s {
 			continue
 		}
 		n++
-		for i := range other.parts {
-			if other.parts[i].weight >= 0.8 {
-				clear++
-			}
+		if slices.ContainsFunc(other.parts, func(p part) bool { return p.weight >= beyondDoubt }) {
+			found++
 		}
 	}
-	return clear, n
+	return found, n
 }
 
 // fails is how many sightings other than s came from exchanges that failed, of how many that were somebody's.

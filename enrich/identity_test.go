@@ -172,3 +172,20 @@ func TestAFailureWaitsForTheRecordThatMayBeItsOwn(t *testing.T) {
 		t.Errorf("found %+v, want the record first, and then the failure", found)
 	}
 }
+
+func TestTheTraceIsFoundAmongTheIDs(t *testing.T) {
+	const trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+	for _, c := range []struct {
+		ids         []string
+		trace, span string
+	}{
+		{[]string{"order-17", trace, span}, trace, span},
+		{[]string{"0af7651916cd43dd8448eb211c80319c", "order-17"}, "", ""}, // an ID of that length, and no trace
+		{[]string{trace, "00F067AA0BA902B7"}, "", ""},
+		{nil, "", ""},
+	} {
+		if trace, span := (&Exchange{IDs: c.ids}).Trace(); trace != c.trace || span != c.span {
+			t.Errorf("%q: %q, %q; want %q, %q", c.ids, trace, span, c.trace, c.span)
+		}
+	}
+}

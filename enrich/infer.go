@@ -227,11 +227,12 @@ func (j *Joiner) ofKind(c *candidate, last bool) *Exchange {
 	if x == nil || classOf(x) != failed {
 		return nil
 	}
-	if clear, n := c.kind.clear(s); clear < 0.3*n {
+	if found, n := c.kind.found(s); 10*found < 3*n {
 		return nil
 	}
+	own := nameFor(x)
 	if slices.ContainsFunc(s.parts, func(p part) bool {
-		return p.to != nameFor(x) && (p.class == failed || p.class == unanswered) && p.lead > -justBefore
+		return p.to != own && (p.class == failed || p.class == unanswered) && p.lead > -justBefore
 	}) {
 		return nil
 	}

@@ -116,7 +116,7 @@ func (j *Joiner) failedSilently(ctx context.Context, x *Exchange, now time.Time,
 // mayGet says whether a record waits that may be the exchange's own.
 func (j *Joiner) mayGet(x *Exchange) bool {
 	for _, c := range j.waiting {
-		if m := c.match.exchange; m != nil && m.Ref == x.Ref && m.ID == x.ID {
+		if m := c.match.exchange; m != nil && m.is(x) {
 			return true
 		}
 		if c.match.exchange == nil && c.observed != nil && among(c.observed.near, x) {

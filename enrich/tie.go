@@ -135,13 +135,11 @@ func (j *Joiner) tiedBy(c *candidate, word string, worker bool) (found *Exchange
 }
 
 func among(list []*Exchange, x *Exchange) bool {
-	for _, o := range list {
-		if o.Ref == x.Ref && o.ID == x.ID {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(list, x.is)
 }
+
+// is says whether both are the same one, perhaps as it was at another time.
+func (x *Exchange) is(o *Exchange) bool { return o.Ref == x.Ref && o.ID == x.ID }
 
 // named gives the one exchange that a line can belong to: by an ID, by the connection, or by the request that it names.
 func (j *Joiner) named(c *candidate, r *record.Record) (found *Exchange) {

@@ -79,28 +79,13 @@ func (b *builder) entry(f *enrich.Finding) *Entry {
 	}
 	if x := f.Exchange; x != nil {
 		e.Labels = b.labels(f, x)
-		e.Trace, e.SpanID = traceOf(x.IDs)
+		e.Trace, e.SpanID = x.Trace()
 		e.Request = &Request{Method: x.Method, URL: b.clean(x.Target, x), Status: x.Status}
 		if !x.End.IsZero() {
 			e.Request.Latency = max(x.End.Sub(x.Begin), time.Microsecond)
 		}
 	}
 	return e
-}
-
-// traceOf finds the trace and the span that a request was of, which stand beside each other among its IDs. W3C Trace Context,
-// 3.2.2.3 and 3.2.2.4, has their shapes.
-func traceOf(ids []string) (trace, span string) {
-	for i := 1; i < len(ids); i++ {
-		if isHex(ids[i-1], 32) && isHex(ids[i], 16) {
-			return ids[i-1], ids[i]
-		}
-	}
-	return "", ""
-}
-
-func isHex(id string, digits int) bool {
-	return len(id) == digits && strings.Trim(id, "0123456789abcdef") == ""
 }
 
 // insertID is the same for the same bytes of the same file after any restart, and no other sidecar's: Cloud Logging

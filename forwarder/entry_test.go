@@ -22,23 +22,6 @@ func TestInsertIDsSortAsTheFile(t *testing.T) {
 	}
 }
 
-func TestTheTraceIsFoundAmongTheIDs(t *testing.T) {
-	const trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-	for _, c := range []struct {
-		ids         []string
-		trace, span string
-	}{
-		{[]string{"order-17", trace, span}, trace, span},
-		{[]string{"0af7651916cd43dd8448eb211c80319c", "order-17"}, "", ""}, // an ID of that length, and no trace
-		{[]string{trace, "00F067AA0BA902B7"}, "", ""},
-		{nil, "", ""},
-	} {
-		if trace, span := traceOf(c.ids); trace != c.trace || span != c.span {
-			t.Errorf("%q: %q, %q; want %q, %q", c.ids, trace, span, c.trace, c.span)
-		}
-	}
-}
-
 func TestALineOnStandardOutput(t *testing.T) {
 	e := &Entry{Message: "m", Severity: record.Error, InsertID: "id-1", Labels: []Label{{"match", "exact"}}, Trace: "4bf92f3577b34da6a3ce929d0e0e4736",
 		SpanID: "00f067aa0ba902b7", Service: "shop", Request: &Request{Method: "GET", URL: "/a", Status: 500, Latency: 1234 * time.Millisecond}}

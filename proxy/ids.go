@@ -138,10 +138,11 @@ func appendIDs(ids []string, name, value string) []string {
 	case "X-Cloud-Trace-Context": // Google: trace/span;o=options, the span in decimal; logs show it in hexadecimal
 		value, _, _ = strings.Cut(value, ";")
 		trace, span, _ := strings.Cut(value, "/")
-		if n, err := strconv.ParseUint(span, 10, 64); err == nil {
-			trace = fmt.Sprintf("%s/%016x", trace, n)
+		ids = appendTrace(ids, trace, "/", 0)
+		if n, err := strconv.ParseUint(span, 10, 64); err == nil && n != 0 {
+			ids = appendID(ids, fmt.Sprintf("%016x", n))
 		}
-		return appendTrace(ids, trace, "/", 0, 1)
+		return ids
 	case "Sentry-Trace": // trace-span-sampled
 		return appendTrace(ids, value, "-", 0, 1)
 	case "Cf-Ray": // Cloudflare: ray-datacentre; tools show the ray alone

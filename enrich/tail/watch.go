@@ -134,13 +134,13 @@ func (w *watcher) failed(err error) {
 	w.t.log.Warn("file events are missing; the logs are polled, so that errors arrive up to a second later", zap.Error(err))
 }
 
-// restful bounds how many events are taken before the files are read.
-const restful = 8192
+// mostEvents bounds how many are taken before the files are read.
+const mostEvents = 8192
 
 // rest takes the events that wait, and says whether one of them asks for a look. They are handed over one by one by a goroutine
 // that reads them from the kernel, so that nothing waits only where that one, too, has had its turn.
 func (w *watcher) rest() (moved bool) {
-	for taken, turns := 0, 0; taken < restful && turns < 3; {
+	for taken, turns := 0, 0; taken < mostEvents && turns < 3; {
 		select {
 		case e := <-w.events():
 			moved = w.heard(e) || moved
