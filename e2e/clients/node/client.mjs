@@ -34,7 +34,8 @@ try {
 }
 
 // The session follows only what is written after it was opened, so probes go
-// out until one comes back.
+// out until one comes back. The last one must be in before the log is deleted.
+let probes
 seen.tailed = await new Promise((resolve, reject) => {
   const stream = logging.tailEntries({ filter: 'jsonPayload.message:probe' })
   stream.on('error', reject)
@@ -44,10 +45,12 @@ seen.tailed = await new Promise((resolve, reject) => {
     stream.end()
     resolve(answer.entries[0].data.message.replace(/\d+/, 'N'))
   })
-  ;(async () => {
+  probes = (async () => {
     for (let i = 0; open; i++) await log.write(error(`probe ${i}`))
-  })().catch(reject)
+  })()
+  probes.catch(reject)
 })
+await probes
 
 await log.delete()
 const [left] = await logging.getEntries({ filter: 'log_id("node")' })
