@@ -34,11 +34,7 @@ func (t *Tailer) displaced(v *view, f *File, now time.Time, since int64) {
 		if t.byKey[e.key] != nil || t.config.stamp(e.info) < since-slack.Nanoseconds() {
 			continue
 		}
-		src, err := os.Open(e.path)
-		if err != nil {
-			t.say(e.path, err)
-			src = nil
-		}
+		src, _ := t.openFound(e)
 		g := t.begin(f.Path, e, src, 0)
 		g.away, g.unsure = now, e.size == 0 || src == nil || t.original(src, e.size) != nil
 		t.order(g)
@@ -163,10 +159,7 @@ func (t *Tailer) reach(e entry) *os.File {
 	if g := t.byKey[e.key]; g != nil && g.src != nil {
 		return again(g.src)
 	}
-	src, err := os.Open(e.path)
-	if err != nil {
-		return nil
-	}
+	src, _ := t.openFound(e)
 	return src
 }
 

@@ -113,3 +113,18 @@ func TestRenamedDuringALook(t *testing.T) {
 	}
 	l.play(t, "read\n    app.log: two")
 }
+
+// What a look finds under a name and what it opens there are the same file, or it waits for the next look: names move while it
+// looks. Read under another's identity, one of them would be lost.
+func TestRenamedBetweenFindingAndOpening(t *testing.T) {
+	l := newLife(t)
+	l.play(t, "start app.log from=beginning\nread\nwrite app.log one")
+	found := l.tailer.match(newView(map[string]*listing{}))
+	l.play(t, "rename app.log app.log.1\nwrite app.log two")
+	l.tailer.mu.Lock()
+	for _, e := range found {
+		l.tailer.meet(e)
+	}
+	l.tailer.mu.Unlock()
+	l.play(t, "read\n    app.log: one\n    app.log: two")
+}
