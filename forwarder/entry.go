@@ -62,11 +62,16 @@ type builder struct {
 	redact  bool
 	// link gives the address of a moment in a replay, or ""
 	link func(session.ID, time.Time) string
+
+	made    Entry // the entry that was made last, and its request: one of each is enough
+	request Request
 }
 
+// entry makes an entry that is good until the next one is made.
 func (b *builder) entry(f *enrich.Finding) *Entry {
-	r := f.Record
-	e := &Entry{
+	r, e := f.Record, &b.made
+	*e = Entry{
+		Labels:    e.Labels[:0],
 		Key:       keyOfBytes(f),
 		InsertID:  insertID(b.state, f.File, r.Offset),
 		Severity:  r.Severity,
@@ -78,9 +83,10 @@ func (b *builder) entry(f *enrich.Finding) *Entry {
 		Source:    Source{File: valid(f.Path), Offset: r.Offset, Length: r.Length},
 	}
 	if x := f.Exchange; x != nil {
-		e.Labels = b.labels(f, x)
+		e.Labels = b.labels(e.Labels, f, x)
 		e.Trace, e.SpanID = x.Trace()
-		e.Request = &Request{Method: x.Method, URL: b.clean(x.Target, x), Status: x.Status}
+		b.request = Request{Method: x.Method, URL: b.clean(x.Target, x), Status: x.Status}
+		e.Request = &b.request
 		if !x.End.IsZero() {
 			e.Request.Latency = max(x.End.Sub(x.Begin), time.Microsecond)
 		}
@@ -101,8 +107,7 @@ func insertID(state, file string, offset int64) string {
 	return string(strconv.AppendInt(b, offset, 16))
 }
 
-func (b *builder) labels(f *enrich.Finding, x *enrich.Exchange) []Label {
-	labels := make([]Label, 0, 8)
+func (b *builder) labels(labels []Label, f *enrich.Finding, x *enrich.Exchange) []Label {
 	add := func(key, value string) {
 		if value != "" {
 			labels = append(labels, Label{key, valid(value)})

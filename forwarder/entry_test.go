@@ -25,7 +25,7 @@ func TestInsertIDsSortAsTheFile(t *testing.T) {
 func TestALineOnStandardOutput(t *testing.T) {
 	e := &Entry{Message: "m", Severity: record.Error, InsertID: "id-1", Labels: []Label{{"match", "exact"}}, Trace: "4bf92f3577b34da6a3ce929d0e0e4736",
 		SpanID: "00f067aa0ba902b7", Service: "shop", Request: &Request{Method: "GET", URL: "/a", Status: 500, Latency: 1234 * time.Millisecond}}
-	line, err := Stdout{Project: "p"}.Seal(e, time.Date(2026, 11, 25, 2, 31, 7, 0, time.UTC))
+	line, err := Stdout{Project: "p"}.Seal(nil, e, time.Date(2026, 11, 25, 2, 31, 7, 0, time.UTC))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,8 +42,8 @@ type Sink interface {
 	// Ready waits, though not for long, until entries can be sent. While it says that they cannot, nothing is sealed, so
 	// that what comes after an outage has a timestamp of after it.
 	Ready(context.Context) Outcome
-	// Seal fixes the bytes of an entry with its timestamp. An error says why it can never be sent.
-	Seal(*Entry, time.Time) ([]byte, error)
+	// Seal fixes the bytes of an entry with its timestamp, and appends them. An error says why it can never be sent.
+	Seal([]byte, *Entry, time.Time) ([]byte, error)
 	// Send tries once to deliver sealed entries, in order.
 	Send(context.Context, [][]byte) Outcome
 	// Line gives a sealed entry as one line of structured JSON as GKE's agent reads it, without a line end.
@@ -91,6 +91,7 @@ type Forwarder struct {
 	metrics *metrics
 	unsent  int       // entries that were written out
 	last    time.Time // the timestamp of the batch sealed last
+	sealed  []byte    // its bytes; the next one is written over them
 }
 
 // New gives a forwarder that delivers once Run is called.
@@ -252,17 +253,19 @@ func release(found []*enrich.Finding) {
 }
 
 // seal fixes a batch. Its timestamp is now, yet at least a millisecond after the batch before: OpenReplay's reader goes
-// on from the millisecond after the last entry that it saw.
+// on from the millisecond after the last entry that it saw. The batch is good until the next one is sealed.
 func (f *Forwarder) seal(found []*enrich.Finding) *journal.Batch {
 	now := time.Now()
 	if least := f.last.Add(time.Millisecond); now.Before(least) {
 		now = least
 	}
 	f.last = now
-	b := &journal.Batch{Time: now.UnixNano(), Sink: f.config.Sink.Name()}
+	b := &journal.Batch{Time: now.UnixNano(), Sink: f.config.Sink.Name(), Entries: make([]journal.Sealed, 0, len(found))}
+	f.sealed = f.sealed[:0]
 	for _, finding := range found {
 		e := f.build.entry(finding)
-		data, err := f.config.Sink.Seal(e, f.stamp(e, now))
+		begin := len(f.sealed)
+		all, err := f.config.Sink.Seal(f.sealed, e, f.stamp(e, now))
 		if err != nil {
 			f.config.Log.Error("an entry cannot be sent", zap.String("path", e.Source.File),
 				zap.Int64("offset", e.Source.Offset), zap.Error(err))
@@ -270,7 +273,8 @@ func (f *Forwarder) seal(found []*enrich.Finding) *journal.Batch {
 			f.config.Ledger.Dropped("unsealable", 1+len(finding.Repeats))
 			continue
 		}
-		b.Entries = append(b.Entries, journal.Sealed{Key: e.Key, Data: data})
+		f.sealed = all
+		b.Entries = append(b.Entries, journal.Sealed{Key: e.Key, Data: all[begin:len(all):len(all)]})
 		for _, again := range finding.Repeats {
 			b.Folded = append(b.Folded, keyOfBytes(again))
 		}

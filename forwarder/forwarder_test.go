@@ -35,11 +35,11 @@ func (s *server) Name() string { return "server" }
 
 func (s *server) Ready(context.Context) Outcome { return Outcome{} }
 
-func (s *server) Seal(e *Entry, t time.Time) ([]byte, error) {
+func (s *server) Seal(b []byte, e *Entry, t time.Time) ([]byte, error) {
 	if e.Message == "unsealable" {
 		return nil, errors.New("unsealable")
 	}
-	return fmt.Appendf(nil, "%s@%d %s", e.InsertID, t.UnixNano(), e.Message), nil
+	return fmt.Appendf(b, "%s@%d %s", e.InsertID, t.UnixNano(), e.Message), nil
 }
 
 func (s *server) Send(_ context.Context, batch [][]byte) Outcome {

@@ -13,20 +13,23 @@ const (
 	queueBytes    = 2 << 20
 )
 
-// A queue is what was found and is not sealed, in order.
+// A queue is what was found and is not sealed, in order. Any number may put, one takes.
 type queue struct {
 	mu       sync.Mutex
 	findings []*enrich.Finding
 	bytes    int
 	closed   bool
-	changed  chan struct{} // closed, and replaced, at each change
+	come     chan struct{} // something may be there to be taken
+	room     chan struct{} // there may be room for more
 }
 
-func newQueue() *queue { return &queue{changed: make(chan struct{})} }
+func newQueue() *queue { return &queue{come: make(chan struct{}, 1), room: make(chan struct{}, 1)} }
 
-func (q *queue) signal() {
-	close(q.changed)
-	q.changed = make(chan struct{})
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 func size(f *enrich.Finding) int { return len(f.Record.Text) + len(f.Record.Fields) + 500 }
@@ -34,16 +37,18 @@ func size(f *enrich.Finding) int { return len(f.Record.Text) + len(f.Record.Fiel
 func (q *queue) put(ctx context.Context, f *enrich.Finding) error {
 	for {
 		q.mu.Lock()
-		if len(q.findings) == 0 || len(q.findings) < queueFindings && q.bytes+size(f) <= queueBytes {
+		fits := len(q.findings) == 0 || len(q.findings) < queueFindings && q.bytes+size(f) <= queueBytes
+		if fits {
 			q.findings, q.bytes = append(q.findings, f), q.bytes+size(f)
-			q.signal()
-			q.mu.Unlock()
+		}
+		q.mu.Unlock()
+		if fits {
+			poke(q.come)
+			poke(q.room) // for the next who waits
 			return nil
 		}
-		changed := q.changed
-		q.mu.Unlock()
 		select {
-		case <-changed:
+		case <-q.room:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -65,17 +70,17 @@ func (q *queue) take(ctx context.Context, count, bytes int) []*enrich.Finding {
 			taken := append([]*enrich.Finding(nil), q.findings[:n]...)
 			q.findings = append(q.findings[:0], q.findings[n:]...)
 			clear(q.findings[len(q.findings):cap(q.findings)])
-			q.signal()
 			q.mu.Unlock()
+			poke(q.room)
 			return taken
 		}
-		closed, changed := q.closed, q.changed
+		closed := q.closed
 		q.mu.Unlock()
 		if closed {
 			return nil
 		}
 		select {
-		case <-changed:
+		case <-q.come:
 		case <-ctx.Done():
 			return nil
 		}
@@ -84,20 +89,18 @@ func (q *queue) take(ctx context.Context, count, bytes int) []*enrich.Finding {
 
 func (q *queue) close() {
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	if !q.closed {
-		q.closed = true
-		q.signal()
-	}
+	q.closed = true
+	q.mu.Unlock()
+	poke(q.come)
 }
 
 // rest takes all that is left, at the end.
 func (q *queue) rest() []*enrich.Finding {
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	rest := q.findings
 	q.findings, q.bytes = nil, 0
-	q.signal()
+	q.mu.Unlock()
+	poke(q.room)
 	return rest
 }
 

@@ -28,60 +28,62 @@ var secrets = []secret{
 }
 
 func redact(text string) string {
-	if found := signsIn(text); found != 0 {
-		for i, s := range secrets {
-			if found&(1<<i) != 0 {
-				text = s.pattern.ReplaceAllString(text, s.with)
-			}
+	for i, hit := 0, signsIn(text); hit != 0 && i < len(secrets); i++ {
+		if hit&signs.of[i] != 0 {
+			text = secrets[i].pattern.ReplaceAllString(text, secrets[i].with)
 		}
 	}
 	return text
 }
 
-// signsIn has a bit for each secret of which the text has a sign, in whatever case.
-func signsIn(text string) (found uint) {
-	for i := 0; i+3 <= len(text); i++ {
-		three := threeLetters(text[i], text[i+1], text[i+2])
-		if signBegins[three>>6]&(1<<(three&63)) != 0 {
-			found |= signsAt(text[i:])
-		}
-	}
-	for i, s := range secrets {
-		for _, sign := range s.signs {
-			// One character alone is no word; and Kelvin's sign counts as a k to a pattern without regard to case.
-			if len(sign) == 1 && strings.Contains(text, sign) || len(sign) > 1 && strings.Contains(text, "\u212a") {
-				found |= 1 << i
+// signs are those of all secrets behind each other, a bit for each letter, so that one pass looks for all of them (shift-and,
+// R. Baeza-Yates and G. Gonnet, A New Approach to Text Searching, 1992).
+var signs = func() (s struct {
+	letters [256]uint64 // where a byte may stand
+	begins  uint64
+	of      []uint64 // where the signs of each secret end
+}) {
+	bit := uint64(1)
+	for _, secret := range secrets {
+		ends := uint64(0)
+		for _, sign := range secret.signs {
+			s.begins |= bit
+			for _, c := range []byte(sign) {
+				s.letters[c] |= bit
+				if 'a' <= c && c <= 'z' {
+					s.letters[c-'a'+'A'] |= bit
+				}
+				bit <<= 1
 			}
+			ends |= bit >> 1
 		}
+		s.of = append(s.of, ends)
 	}
-	return found
-}
-
-func signsAt(text string) (found uint) {
-	for i, s := range secrets {
-		for _, sign := range s.signs {
-			if len(sign) > 1 && len(text) >= len(sign) && strings.EqualFold(text[:len(sign)], sign) {
-				found |= 1 << i
-			}
-		}
+	if bit == 0 {
+		panic("the signs have more than 63 letters")
 	}
-	return found
-}
-
-// threeLetters tells letters apart without regard to case, in 15 bits.
-func threeLetters(a, b, c byte) uint {
-	return uint(a&31)<<10 | uint(b&31)<<5 | uint(c&31)
-}
-
-// signBegins has a bit for each three letters with which a word among the signs begins.
-var signBegins = func() (bits [1 << 15 / 64]uint64) {
-	for _, s := range secrets {
-		for _, sign := range s.signs {
-			if len(sign) > 1 {
-				three := threeLetters(sign[0], sign[1], sign[2])
-				bits[three>>6] |= 1 << (three & 63)
-			}
-		}
-	}
-	return bits
+	return s
 }()
+
+// signsIn tells which signs the text has, in whatever case.
+func signsIn(text string) (hit uint64) {
+	if strings.Contains(text, "\u212a") || strings.Contains(text, "\u017f") { // to a pattern without regard to case a k and an s
+		return ^uint64(0)
+	}
+	half := len(text) / 2
+	var d, e uint64 // of either half: what has been seen of each sign. Two at a time keep the processor busy.
+	for i := range half {
+		d = (d<<1 | signs.begins) & signs.letters[text[i]]
+		e = (e<<1 | signs.begins) & signs.letters[text[half+i]]
+		hit |= d | e
+	}
+	if len(text)%2 == 1 {
+		e = (e<<1 | signs.begins) & signs.letters[text[len(text)-1]]
+		hit |= e
+	}
+	for i := half; i < len(text) && d != 0; i++ { // what stands across the middle
+		d = d << 1 & signs.letters[text[i]]
+		hit |= d
+	}
+	return hit
+}

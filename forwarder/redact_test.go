@@ -28,7 +28,7 @@ func TestRedact(t *testing.T) {
 func TestSignsMissNothing(t *testing.T) {
 	for _, text := range []string{"", "?", "a=1", "x?y=z", "TOKEN", "auth_Token=abcdef", "pAsSwD: x", "my apikey: y", "Set-Cookie: a=b",
 		"bearer abcdefghi", "BASIC dXNlcjpwYXNz", "credentials=x", "access_to\u212aen=secret1", "the second token", "secre", "ke", "key=", "api-\u212aEY=1",
-		"proxy_authorization: abc", "x=passwor", "passwords=\"geheim\""} {
+		"proxy_authorization: abc", "x=passwor", "passwords=\"geheim\"", "a\u017fword=b", "pa\u017fsword=geheim", "id_token=x "} {
 		want := text
 		for _, s := range secrets {
 			want = s.pattern.ReplaceAllString(want, s.with)

@@ -3,8 +3,8 @@ package forwarder
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
+	"strconv"
 	"time"
 )
 
@@ -30,7 +30,7 @@ func (Stdout) Name() string { return "stdout" }
 func (Stdout) Ready(context.Context) Outcome { return Outcome{} }
 
 // Seal gives the entry as a line.
-func (s Stdout) Seal(e *Entry, t time.Time) ([]byte, error) {
+func (s Stdout) Seal(b []byte, e *Entry, t time.Time) ([]byte, error) {
 	line := map[string]any{
 		"message":    e.Message,
 		"severity":   e.Severity.String(),
@@ -62,7 +62,8 @@ func (s Stdout) Seal(e *Entry, t time.Time) ([]byte, error) {
 	if e.Fields != nil {
 		line["record"] = json.RawMessage(e.Fields)
 	}
-	return json.Marshal(line)
+	data, err := json.Marshal(line)
+	return append(b, data...), err
 }
 
 // TraceName is what Cloud Logging calls a trace.
@@ -74,7 +75,7 @@ func TraceName(project, trace string) string {
 }
 
 // LatencyText is a duration as JSON has that of Protocol Buffers: "0.123000s".
-func LatencyText(d time.Duration) string { return fmt.Sprintf("%.6fs", d.Seconds()) }
+func LatencyText(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 6, 64) + "s" }
 
 // Send writes the lines.
 func (s Stdout) Send(_ context.Context, batch [][]byte) Outcome {

@@ -32,7 +32,8 @@ func (s *Sink) Try(ctx context.Context) (r Report, err error) {
 	if err := s.Connect(ctx); err != nil {
 		return r, err
 	}
-	request := s.request([]*loggingpb.LogEntry{{Payload: &loggingpb.LogEntry_TextPayload{TextPayload: "sidecar check"}}})
+	request := s.request()
+	request.Entries = []*loggingpb.LogEntry{{Payload: &loggingpb.LogEntry_TextPayload{TextPayload: "sidecar check"}}}
 	request.DryRun = true
 	r.LogName, r.Account = request.LogName, s.account
 	var head metadata.MD

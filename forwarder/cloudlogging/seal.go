@@ -45,77 +45,76 @@ const (
 // JSON takes two or three.
 const maxDepth = 20
 
-// Seal writes the entry as the bytes of a google.logging.v2.LogEntry. It does so by hand: a structpb.Struct costs some
+// Seal appends the entry as the bytes of a google.logging.v2.LogEntry. It does so by hand: a structpb.Struct costs some
 // ninety allocations and is most of what an entry takes.
-func (s *Sink) Seal(e *forwarder.Entry, t time.Time) ([]byte, error) {
-	b := make([]byte, 0, 512+len(e.Message)+2*len(e.Fields))
+func (s *Sink) Seal(b []byte, e *forwarder.Entry, t time.Time) ([]byte, error) {
 	b = appendString(b, entryInsertID, e.InsertID)
-	b = appendMessage(b, entryTimestamp, func(b []byte) []byte {
-		b = appendVarint(b, timestampSeconds, uint64(t.Unix()))
-		return appendVarint(b, timestampNanos, uint64(t.Nanosecond()))
-	})
+	b, at := open(b, entryTimestamp)
+	b = appendVarint(b, timestampSeconds, uint64(t.Unix()))
+	b = shut(appendVarint(b, timestampNanos, uint64(t.Nanosecond())), at)
 	b = appendVarint(b, entrySeverity, uint64(e.Severity))
 	for _, label := range e.Labels {
-		b = appendMessage(b, entryLabels, func(b []byte) []byte {
-			return appendString(appendString(b, mapKey, label.Key), mapValue, label.Value)
-		})
+		b, at = open(b, entryLabels)
+		b = shut(appendString(appendString(b, mapKey, label.Key), mapValue, label.Value), at)
 	}
 	if e.Trace != "" {
 		b = appendString(b, entryTrace, forwarder.TraceName(cmp.Or(s.project, s.config.Project), e.Trace))
 		b = appendString(b, entrySpanID, e.SpanID)
 	}
-	var err error
-	b = appendMessage(b, entryJSONPayload, func(b []byte) []byte {
-		b, err = appendPayload(b, e)
-		return b
-	})
+	b, at = open(b, entryJSONPayload)
+	b, err := appendPayload(b, e)
 	if err != nil {
 		return nil, fmt.Errorf("the fields of a JSON record: %w", err)
 	}
-	return b, nil
+	return shut(b, at), nil
 }
 
 func appendPayload(b []byte, e *forwarder.Entry) (_ []byte, err error) {
 	b = stringField(b, "message", e.Message)
 	if !e.EventTime.IsZero() {
-		b = stringField(b, "eventTime", e.EventTime.UTC().Format(time.RFC3339Nano))
+		var text [len(time.RFC3339Nano)]byte
+		b = stringField(b, "eventTime", e.EventTime.UTC().AppendFormat(text[:0], time.RFC3339Nano))
 	}
-	b = structField(b, "source", func(b []byte) []byte {
-		b = stringField(b, "file", e.Source.File)
-		b = numberField(b, "offset", float64(e.Source.Offset))
-		return numberField(b, "length", float64(e.Source.Length))
-	})
+	b, source := openStruct(b, "source")
+	b = stringField(b, "file", e.Source.File)
+	b = numberField(b, "offset", float64(e.Source.Offset))
+	b = shutStruct(numberField(b, "length", float64(e.Source.Length)), source)
 	if e.Service != "" {
-		b = structField(b, "serviceContext", func(b []byte) []byte { return stringField(b, "service", e.Service) })
+		var service structure
+		b, service = openStruct(b, "serviceContext")
+		b = shutStruct(stringField(b, "service", e.Service), service)
 	}
 	if e.Repeats > 0 {
 		b = numberField(b, "repeats", float64(e.Repeats))
 	}
 	if e.Request != nil {
-		b = structField(b, "context", func(b []byte) []byte { return structField(b, "httpRequest", requestFields(e.Request)) })
+		var context, request structure
+		b, context = openStruct(b, "context")
+		b, request = openStruct(b, "httpRequest")
+		b = shutStruct(shutStruct(appendRequest(b, e.Request), request), context)
 	}
 	if len(e.Fields) > 0 {
-		b = field(b, "record", func(b []byte) []byte {
-			d := jsontext.NewDecoder(bytes.NewReader(e.Fields), jsontext.AllowDuplicateNames(true))
-			b, err = appendValue(b, d, 0)
-			return b
-		})
+		var record field
+		b, record = openField(b, "record")
+		d := jsontext.NewDecoder(bytes.NewReader(e.Fields), jsontext.AllowDuplicateNames(true))
+		if b, err = appendValue(b, d, 0); err != nil {
+			return b, err
+		}
+		b = shutField(b, record)
 	}
-	return b, err
+	return b, nil
 }
 
-func requestFields(r *forwarder.Request) func([]byte) []byte {
-	return func(b []byte) []byte {
-		b = stringField(b, "method", r.Method)
-		b = stringField(b, "url", r.URL)
-		if r.Status != 0 {
-			b = numberField(b, "responseStatusCode", float64(r.Status))
-		}
-		if r.Latency != 0 {
-			b = stringField(b, "latency", forwarder.LatencyText(r.Latency))
-		}
-		return b
+func appendRequest(b []byte, r *forwarder.Request) []byte {
+	b = stringField(b, "method", r.Method)
+	b = stringField(b, "url", r.URL)
+	if r.Status != 0 {
+		b = numberField(b, "responseStatusCode", float64(r.Status))
 	}
+	if r.Latency != 0 {
+		b = stringField(b, "latency", forwarder.LatencyText(r.Latency))
+	}
+	return b
 }
 
 // appendValue turns the next JSON value into a google.protobuf.Value.
@@ -154,61 +153,87 @@ func appendNumber(b []byte, text string) []byte {
 }
 
 func appendContainer(b []byte, d *jsontext.Decoder, depth int) (_ []byte, err error) {
-	open, err := d.ReadToken()
+	begin, err := d.ReadToken()
 	if err != nil {
 		return b, err
 	}
 	number := protowire.Number(valueList)
-	if open.Kind() == '{' {
+	if begin.Kind() == '{' {
 		number = valueStruct
 	}
-	b = appendMessage(b, number, func(b []byte) []byte {
-		for err == nil && d.PeekKind() != '}' && d.PeekKind() != ']' {
-			if number == valueList {
-				b = appendMessage(b, listValues, func(b []byte) []byte {
-					b, err = appendValue(b, d, depth+1)
-					return b
-				})
-				continue
+	b, all := open(b, number)
+	for d.PeekKind() != '}' && d.PeekKind() != ']' {
+		if number == valueList {
+			var at int
+			b, at = open(b, listValues)
+			if b, err = appendValue(b, d, depth+1); err != nil {
+				return b, err
 			}
-			var name jsontext.Token
-			if name, err = d.ReadToken(); err != nil {
-				return b
-			}
-			b = field(b, name.String(), func(b []byte) []byte {
-				b, err = appendValue(b, d, depth+1)
-				return b
-			})
+			b = shut(b, at)
+			continue
 		}
-		return b
-	})
-	if err == nil {
-		_, err = d.ReadToken()
+		name, err := d.ReadToken()
+		if err != nil {
+			return b, err
+		}
+		var f field
+		b, f = openField(b, name.String())
+		if b, err = appendValue(b, d, depth+1); err != nil {
+			return b, err
+		}
+		b = shutField(b, f)
 	}
-	return b, err
+	_, err = d.ReadToken()
+	return shut(b, all), err
 }
 
-// field appends one field of a Struct; value appends the fields of its Value.
-func field(b []byte, name string, value func([]byte) []byte) []byte {
-	return appendMessage(b, structFields, func(b []byte) []byte {
-		return appendMessage(appendString(b, mapKey, name), mapValue, value)
-	})
+// A field is one of a Struct that is being written: where its entry of the map and its Value begin.
+type field struct{ entry, value int }
+
+// A structure is a field whose Value is a Struct, which begins at an offset.
+type structure struct {
+	field
+	at int
 }
 
-func stringField(b []byte, name, s string) []byte {
-	return field(b, name, func(b []byte) []byte { return appendString(b, valueString, s) })
+// openField begins a field of a Struct; what follows is its Value.
+func openField(b []byte, name string) (_ []byte, f field) {
+	b, f.entry = open(b, structFields)
+	b, f.value = open(appendString(b, mapKey, name), mapValue)
+	return b, f
 }
+
+func shutField(b []byte, f field) []byte { return shut(shut(b, f.value), f.entry) }
+
+// openStruct begins a field that is a Struct itself; what follows are its fields.
+func openStruct(b []byte, name string) (_ []byte, s structure) {
+	b, s.field = openField(b, name)
+	b, s.at = open(b, valueStruct)
+	return b, s
+}
+
+func shutStruct(b []byte, s structure) []byte { return shutField(shut(b, s.at), s.field) }
+
+func stringField[T string | []byte](b []byte, name string, s T) []byte {
+	value := sizeOf(len(s))
+	b = protowire.AppendTag(b, structFields, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(sizeOf(len(name))+sizeOf(value)))
+	b = appendString(b, mapKey, name)
+	b = protowire.AppendVarint(protowire.AppendTag(b, mapValue, protowire.BytesType), uint64(value))
+	return appendString(b, valueString, s)
+}
+
+// sizeOf is what n bytes take as a field with a number below 16.
+func sizeOf(n int) int { return 1 + protowire.SizeBytes(n) }
 
 func numberField(b []byte, name string, n float64) []byte {
-	return field(b, name, func(b []byte) []byte { return appendDouble(b, n) })
+	b, f := openField(b, name)
+	return shutField(appendDouble(b, n), f)
 }
 
-func structField(b []byte, name string, fields func([]byte) []byte) []byte {
-	return field(b, name, func(b []byte) []byte { return appendMessage(b, valueStruct, fields) })
-}
-
-func appendString(b []byte, n protowire.Number, s string) []byte {
-	return protowire.AppendString(protowire.AppendTag(b, n, protowire.BytesType), s)
+func appendString[T string | []byte](b []byte, n protowire.Number, s T) []byte {
+	b = protowire.AppendTag(b, n, protowire.BytesType)
+	return append(protowire.AppendVarint(b, uint64(len(s))), s...)
 }
 
 func appendVarint(b []byte, n protowire.Number, v uint64) []byte {
@@ -219,12 +244,14 @@ func appendDouble(b []byte, v float64) []byte {
 	return protowire.AppendFixed64(protowire.AppendTag(b, valueNumber, protowire.Fixed64Type), math.Float64bits(v))
 }
 
-// appendMessage appends a message whose length is known only once it is written: room for a length of one byte is left,
-// and longer ones move what follows.
-func appendMessage(b []byte, n protowire.Number, fields func([]byte) []byte) []byte {
+// open begins a message whose length is known only once it is written: room for a length of one byte is left, and longer ones
+// move what follows.
+func open(b []byte, n protowire.Number) (_ []byte, at int) {
 	b = protowire.AppendTag(b, n, protowire.BytesType)
-	at := len(b)
-	b = fields(append(b, 0))
+	return append(b, 0), len(b)
+}
+
+func shut(b []byte, at int) []byte {
 	size := len(b) - at - 1
 	if size < 0x80 {
 		b[at] = byte(size)

@@ -43,7 +43,7 @@ func TestSealIsTheEntryThatArrives(t *testing.T) {
 		Service:   "shop",
 		Source:    forwarder.Source{File: "/log/app.log", Offset: 99, Length: 24000},
 	}
-	sealed, err := New(Config{Project: "p"}).Seal(e, at)
+	sealed, err := New(Config{Project: "p"}).Seal(nil, e, at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestSealIsTheEntryThatArrives(t *testing.T) {
 // TestDeepFieldsStayReadable: readers of protocol buffers refuse what is nested too deep, and with it the whole entry.
 func TestDeepFieldsStayReadable(t *testing.T) {
 	deep := strings.Repeat(`{"a":[`, 500) + "1" + strings.Repeat(`]}`, 500)
-	sealed, err := New(Config{}).Seal(&forwarder.Entry{Fields: []byte(deep)}, time.Now())
+	sealed, err := New(Config{}).Seal(nil, &forwarder.Entry{Fields: []byte(deep)}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestDeepFieldsStayReadable(t *testing.T) {
 func TestLineIsWhatGKEReads(t *testing.T) {
 	s := New(Config{Project: "p"})
 	at := time.Date(2026, 11, 25, 2, 31, 7, 0, time.UTC)
-	sealed, err := s.Seal(&forwarder.Entry{InsertID: "id-1", Severity: record.Critical, Message: "m",
+	sealed, err := s.Seal(nil, &forwarder.Entry{InsertID: "id-1", Severity: record.Critical, Message: "m",
 		Labels: []forwarder.Label{{Key: "requestId", Value: "r"}}, Trace: "4bf92f3577b34da6a3ce929d0e0e4736", SpanID: "00f067aa0ba902b7"}, at)
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestLineIsWhatGKEReads(t *testing.T) {
 func FuzzSealFields(f *testing.F) {
 	f.Add([]byte(`{"a":[1,{"b":null}],"c":1e400}`))
 	f.Fuzz(func(t *testing.T, fields []byte) {
-		sealed, err := New(Config{}).Seal(&forwarder.Entry{Fields: fields}, time.Now())
+		sealed, err := New(Config{}).Seal(nil, &forwarder.Entry{Fields: fields}, time.Now())
 		if err == nil {
 			unseal(t, sealed)
 		} else if json.Valid(fields) {
@@ -128,9 +128,11 @@ func BenchmarkSeal(b *testing.B) {
 		Request: &forwarder.Request{Method: "GET", URL: "/orders/1", Status: 500, Latency: time.Millisecond},
 		Source:  forwarder.Source{File: "/var/log/app/app.log", Offset: 1 << 20, Length: 500}}
 	s := New(Config{})
+	var sealed []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.Seal(e, e.EventTime); err != nil {
+		var err error
+		if sealed, err = s.Seal(sealed[:0], e, e.EventTime); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/openreplay/log-sidecar/forwarder"
 )
@@ -39,6 +40,7 @@ type Sink struct {
 	project  string
 	account  string // whose credentials are used, where they say so
 	resource *monitoredres.MonitoredResource
+	entries  []byte // of the request that was sent last
 }
 
 // New gives a sink; nothing is connected yet.
@@ -119,11 +121,7 @@ func (s *Sink) Send(ctx context.Context, batch [][]byte) forwarder.Outcome {
 	if err := s.Connect(ctx); err != nil {
 		return forwarder.Outcome{Err: err, Code: "not_connected", Slow: true}
 	}
-	entries := make([]*loggingpb.LogEntry, len(batch))
-	for i, sealed := range batch {
-		entries[i] = unread(sealed)
-	}
-	out := s.send(ctx, entries)
+	out := s.send(ctx, batch)
 	switch out.Code {
 	case codes.Unauthenticated.String(), codes.DeadlineExceeded.String():
 		s.Close() // the credentials may have been renewed; the connection may have died in silence
@@ -172,19 +170,25 @@ func (s *Sink) unreachable(ctx context.Context) forwarder.Outcome {
 	return forwarder.Outcome{}
 }
 
-// unread gives sealed bytes as a message without taking them apart: they stand in it as fields that it does not know,
-// which are written out as they are. So the same bytes go out each time, also after a restart, and cost nothing.
-func unread(sealed []byte) *loggingpb.LogEntry {
-	entry := &loggingpb.LogEntry{}
-	entry.ProtoReflect().SetUnknown(sealed)
-	return entry
+// writeEntries is the number of the field entries of google.logging.v2.WriteLogEntriesRequest.
+const writeEntries = 4
+
+// sealedRequest asks for sealed entries to be written, without taking them apart: they stand in the request as a field that it
+// does not know, which is written out as it is. So the same bytes go out each time, also after a restart, and cost a copy.
+func (s *Sink) sealedRequest(batch [][]byte) *loggingpb.WriteLogEntriesRequest {
+	s.entries = s.entries[:0]
+	for _, sealed := range batch {
+		s.entries = protowire.AppendBytes(protowire.AppendTag(s.entries, writeEntries, protowire.BytesType), sealed)
+	}
+	r := s.request()
+	r.ProtoReflect().SetUnknown(s.entries)
+	return r
 }
 
-func (s *Sink) request(entries []*loggingpb.LogEntry) *loggingpb.WriteLogEntriesRequest {
+func (s *Sink) request() *loggingpb.WriteLogEntriesRequest {
 	return &loggingpb.WriteLogEntriesRequest{
 		LogName:        "projects/" + s.project + "/logs/" + s.config.LogName,
 		Resource:       s.resource,
-		Entries:        entries,
 		PartialSuccess: true,
 	}
 }

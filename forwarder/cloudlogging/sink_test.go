@@ -56,7 +56,7 @@ func server(t *testing.T) (*localcloud.Server, *Sink) {
 func sealed(t *testing.T, s *Sink, n int) (batch [][]byte) {
 	t.Helper()
 	for i := range n {
-		b, err := s.Seal(&forwarder.Entry{InsertID: fmt.Sprintf("id-%03d", i), Severity: record.Error, Message: fmt.Sprint(i),
+		b, err := s.Seal(nil, &forwarder.Entry{InsertID: fmt.Sprintf("id-%03d", i), Severity: record.Error, Message: fmt.Sprint(i),
 			Labels: []forwarder.Label{{Key: "openReplaySessionToken", Value: "a.b.c.d"}}}, time.Now())
 		if err != nil {
 			t.Fatal(err)

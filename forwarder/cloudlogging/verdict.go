@@ -14,9 +14,9 @@ import (
 
 // send turns the server's answer into what is final and what is not. A batch that is refused without a word on which
 // entry is at fault is halved until the culprits stand alone.
-func (s *Sink) send(ctx context.Context, entries []*loggingpb.LogEntry) forwarder.Outcome {
+func (s *Sink) send(ctx context.Context, batch [][]byte) forwarder.Outcome {
 	refused := map[int]string{}
-	written, err := s.divide(ctx, entries, 0, refused)
+	written, err := s.divide(ctx, batch, 0, refused)
 	if err != nil {
 		return retry(err)
 	}
@@ -28,10 +28,10 @@ func (s *Sink) send(ctx context.Context, entries []*loggingpb.LogEntry) forwarde
 	return forwarder.Outcome{Refused: refused}
 }
 
-// divide writes entries, the first of which has the index first in the batch, and says whether any was written. What
+// divide writes a batch, the first entry of which has the index first in the batch, and says whether any was written. What
 // arrived of a batch that has to be sent again is recognised by the server as a duplicate.
-func (s *Sink) divide(ctx context.Context, entries []*loggingpb.LogEntry, first int, refused map[int]string) (written bool, err error) {
-	_, err = s.client.WriteLogEntries(ctx, s.request(entries))
+func (s *Sink) divide(ctx context.Context, batch [][]byte, first int, refused map[int]string) (written bool, err error) {
+	_, err = s.client.WriteLogEntries(ctx, s.sealedRequest(batch))
 	if err == nil {
 		return true, nil
 	}
@@ -39,21 +39,21 @@ func (s *Sink) divide(ctx context.Context, entries []*loggingpb.LogEntry, first 
 		for i, reason := range named {
 			refused[first+i] = reason
 		}
-		return len(named) < len(entries), nil
+		return len(named) < len(batch), nil
 	}
 	if !refusal(err) {
 		return false, err
 	}
-	if len(entries) == 1 {
+	if len(batch) == 1 {
 		refused[first] = status.Convert(err).Message()
 		return false, nil
 	}
-	middle := len(entries) / 2
-	head, err := s.divide(ctx, entries[:middle], first, refused)
+	middle := len(batch) / 2
+	head, err := s.divide(ctx, batch[:middle], first, refused)
 	if err != nil {
 		return head, err
 	}
-	tail, err := s.divide(ctx, entries[middle:], first+middle, refused)
+	tail, err := s.divide(ctx, batch[middle:], first+middle, refused)
 	return head || tail, err
 }
 

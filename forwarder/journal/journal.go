@@ -204,12 +204,12 @@ func (j *Journal) Append(b *Batch, forget func() (wanted func(Key) bool)) error 
 	if j.waiting != nil {
 		return errors.New("journal: the batch before is not acknowledged")
 	}
-	j.buf = appendBatch(j.buf[:0], b)
-	if int64(len(j.buf)+2*frameHead) > j.end-j.at { // its acknowledgement has to fit as well
+	j.buf = appendBatch(append(j.buf[:0], make([]byte, frameHead)...), b)
+	if int64(len(j.buf)+frameHead) > j.end-j.at { // its acknowledgement has to fit as well
 		if err := j.swap(forget()); err != nil {
 			return err
 		}
-		if int64(len(j.buf)+2*frameHead) > j.end-j.at {
+		if int64(len(j.buf)+frameHead) > j.end-j.at {
 			return ErrFull
 		}
 	}
@@ -223,7 +223,7 @@ func (j *Journal) Append(b *Batch, forget func() (wanted func(Key) bool)) error 
 // Ack says that nothing is left to do for the batch.
 func (j *Journal) Ack() error {
 	j.waiting = nil
-	return j.frame(kindAck, nil)
+	return j.frame(kindAck, make([]byte, frameHead))
 }
 
 // swap goes over to the other half. Until its header stands, which is written last, the present half is the one that
@@ -243,12 +243,12 @@ func (j *Journal) begin(side int64, epoch uint64, keys map[Key]struct{}) error {
 	oldEpoch, oldAt, oldEnd := j.epoch, j.at, j.end
 	back := func() { j.epoch, j.at, j.end = oldEpoch, oldAt, oldEnd }
 	j.epoch, j.at, j.end = epoch, side*half+headSize, (side+1)*half
-	b := binary.AppendUvarint(nil, uint64(j.last))
+	b := binary.AppendUvarint(make([]byte, frameHead), uint64(j.last))
 	b = binary.AppendUvarint(b, uint64(len(keys)))
 	for k := range keys {
 		b = appendKey(b, k)
 	}
-	if int64(len(b)+frameHead) > j.end-j.at {
+	if int64(len(b)) > j.end-j.at {
 		back()
 		return ErrFull
 	}
@@ -265,10 +265,12 @@ func (j *Journal) begin(side int64, epoch uint64, keys map[Key]struct{}) error {
 	return nil
 }
 
-func (j *Journal) frame(kind byte, payload []byte) error {
-	b := binary.LittleEndian.AppendUint32(make([]byte, 0, frameHead+len(payload)), uint32(len(payload)))
-	b = binary.LittleEndian.AppendUint32(b, j.sum(kind, payload))
-	b = append(append(b, kind), payload...)
+// frame writes a payload, in front of which there is room for the frame's head.
+func (j *Journal) frame(kind byte, b []byte) error {
+	payload := b[frameHead:]
+	binary.LittleEndian.PutUint32(b, uint32(len(payload)))
+	binary.LittleEndian.PutUint32(b[4:], j.sum(kind, payload))
+	b[frameHead-1] = kind
 	if _, err := j.file.WriteAt(b, j.at); err != nil {
 		return fmt.Errorf("write journal: %w", err)
 	}
