@@ -18,7 +18,6 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/openreplay/log-sidecar/forwarder"
 )
@@ -40,7 +39,7 @@ type Sink struct {
 	project  string
 	account  string // whose credentials are used, where they say so
 	resource *monitoredres.MonitoredResource
-	entries  []byte // of the request that was sent last
+	buffers  buffers
 }
 
 // New gives a sink; nothing is connected yet.
@@ -168,21 +167,6 @@ func (s *Sink) unreachable(ctx context.Context) forwarder.Outcome {
 		return retry(err)
 	}
 	return forwarder.Outcome{}
-}
-
-// writeEntries is the number of the field entries of google.logging.v2.WriteLogEntriesRequest.
-const writeEntries = 4
-
-// sealedRequest asks for sealed entries to be written, without taking them apart: they stand in the request as a field that it
-// does not know, which is written out as it is. So the same bytes go out each time, also after a restart, and cost a copy.
-func (s *Sink) sealedRequest(batch [][]byte) *loggingpb.WriteLogEntriesRequest {
-	s.entries = s.entries[:0]
-	for _, sealed := range batch {
-		s.entries = protowire.AppendBytes(protowire.AppendTag(s.entries, writeEntries, protowire.BytesType), sealed)
-	}
-	r := s.request()
-	r.ProtoReflect().SetUnknown(s.entries)
-	return r
 }
 
 func (s *Sink) request() *loggingpb.WriteLogEntriesRequest {

@@ -31,7 +31,7 @@ func (s *Sink) send(ctx context.Context, batch [][]byte) forwarder.Outcome {
 // divide writes a batch, the first entry of which has the index first in the batch, and says whether any was written. What
 // arrived of a batch that has to be sent again is recognised by the server as a duplicate.
 func (s *Sink) divide(ctx context.Context, batch [][]byte, first int, refused map[int]string) (written bool, err error) {
-	_, err = s.client.WriteLogEntries(ctx, s.sealedRequest(batch))
+	_, err = s.client.WriteLogEntries(ctx, s.request(), s.with(batch))
 	if err == nil {
 		return true, nil
 	}
