@@ -6,8 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,9 +14,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
-
-	"github.com/openreplay/log-sidecar/internal/keypair"
 )
 
 // pipes is a network in memory, so that time can be the test's.
@@ -405,47 +400,6 @@ func TestAnAnswerTimeoutIsA504(t *testing.T) {
 		if _, why := post(conn, bufio.NewReader(conn)); why != "504 Gateway Timeout" {
 			t.Errorf("the client got %q", why)
 		}
-	})
-}
-
-func TestCertificatesAreReadAgain(t *testing.T) {
-	dir := t.TempDir()
-	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	write := func(name string) {
-		t.Helper()
-		c, k := selfSigned(t, name)
-		for path, text := range map[string][]byte{cert: c, key: k} {
-			if err := os.WriteFile(path, text, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	write("first")
-	synctest.Test(t, func(t *testing.T) {
-		pair, err := keypair.New(cert, key, zap.NewNop())
-		if err != nil {
-			t.Fatal(err)
-		}
-		serves := func(want string) {
-			t.Helper()
-			got, err := pair.Certificate(nil)
-			if err != nil || got.Leaf.Subject.CommonName != want {
-				t.Errorf("served is %v, %v, not %s", got.Leaf.Subject, err, want)
-			}
-		}
-		serves("first")
-		write("second")
-		serves("first") // it was looked at less than a second ago
-		time.Sleep(2 * keypair.LookEvery)
-		serves("second")
-		if err := os.WriteFile(key, []byte("half written"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(2 * keypair.LookEvery)
-		serves("second")
-		write("third")
-		time.Sleep(2 * keypair.LookEvery)
-		serves("third")
 	})
 }
 

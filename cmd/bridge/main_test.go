@@ -3,17 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
-	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -21,14 +14,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
-	"go.uber.org/zap"
 
-	"github.com/openreplay/log-sidecar/internal/keypair"
 	"github.com/openreplay/log-sidecar/internal/localcloud"
+	"github.com/openreplay/log-sidecar/internal/testcert"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -242,93 +233,16 @@ func TestQuotaWithTheStandIn(t *testing.T) {
 	}
 }
 
-// certificate writes a new pair for 127.0.0.1 with this serial number.
-func certificate(t *testing.T, dir string, serial int64) (certFile, keyFile string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(serial), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certFile, keyFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	for path, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: pkcs8}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return certFile, keyFile
-}
-
 func TestTLS(t *testing.T) {
-	certFile, keyFile := certificate(t, t.TempDir(), 1)
-	pem, err := os.ReadFile(certFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem)
+	pair := testcert.New(t, "127.0.0.1")
+	certFile, keyFile := pair.Write(t, t.TempDir())
 	front, _, _ := serving(t, "--keys", file(t, "keys", "id long-enough-secret-1234 shop a"), "--endpoint", standIn(t), "--plaintext",
 		"--tls-cert", certFile, "--tls-key", keyFile)
 	key := "ApiKey " + base64.StdEncoding.EncodeToString([]byte("id:long-enough-secret-1234"))
-	if status, body := get(t, newClient(t, &tls.Config{RootCAs: roots}), "https://"+front+"/", key); status != 200 {
+	if status, body := get(t, newClient(t, &tls.Config{RootCAs: pair.Pool()}), "https://"+front+"/", key); status != 200 {
 		t.Errorf("%d %s", status, body)
 	}
 	if status, _ := get(t, newClient(t, nil), "http://"+front+"/", key); status != http.StatusBadRequest {
 		t.Errorf("plain HTTP on the TLS port: %d", status)
 	}
-}
-
-func TestACertificateIsReadAgainWhenItChanges(t *testing.T) {
-	dir := t.TempDir()
-	certFile, keyFile := certificate(t, dir, 1)
-	synctest.Test(t, func(t *testing.T) {
-		pair, err := keypair.New(certFile, keyFile, zap.NewNop())
-		if err != nil {
-			t.Fatal(err)
-		}
-		date := 0
-		serial := func() string {
-			time.Sleep(time.Second)
-			date++ // the file system's clock may be coarser than two writes
-			for _, path := range []string{certFile, keyFile} {
-				if err := os.Chtimes(path, time.Time{}, time.Unix(int64(date), 0)); err != nil && !os.IsNotExist(err) {
-					t.Fatal(err)
-				}
-			}
-			got, err := pair.Certificate(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			leaf, err := x509.ParseCertificate(got.Certificate[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			return fmt.Sprint(leaf.SerialNumber)
-		}
-		for _, step := range []struct {
-			name string
-			do   func()
-			want string
-		}{
-			{"the first", func() {}, "1"},
-			{"a new one", func() { certificate(t, dir, 2) }, "2"},
-			{"half of one", func() { os.WriteFile(certFile, []byte("-----BEGIN"), 0o600) }, "2"},
-			{"none", func() { os.Remove(keyFile) }, "2"},
-			{"the next", func() { certificate(t, dir, 3) }, "3"},
-		} {
-			step.do()
-			if got := serial(); got != step.want {
-				t.Errorf("%s: certificate %s, want %s", step.name, got, step.want)
-			}
-		}
-	})
 }

@@ -6,13 +6,7 @@ package shared
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -31,6 +25,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/openreplay/log-sidecar/e2e/stage"
+	"github.com/openreplay/log-sidecar/internal/testcert"
 	"github.com/openreplay/log-sidecar/session"
 	"github.com/openreplay/log-sidecar/session/shared"
 )
@@ -225,7 +220,7 @@ func TestTheLeastThatMustBeAllowed(t *testing.T) {
 	dir := t.TempDir()
 	s := startServer(t, strings.Fields("--user sidecar on >open-sesame ~openreplay-sessions:* +hset +hsetnx +hgetall +pexpire --user default off")...)
 	host, port, _ := net.SplitHostPort(s.addr)
-	certificate(t, dir, host)
+	cert, key := testcert.New(t, host).Write(t, dir)
 	one, two := newPod(t, "redis://sidecar:open-sesame@"+s.addr), newPod(t, "redis://sidecar:open-sesame@"+s.addr)
 	one.learn(1)
 	two.knows(t, 1)
@@ -238,37 +233,14 @@ func TestTheLeastThatMustBeAllowed(t *testing.T) {
 	s.process.Kill()
 	<-s.process.Ended()
 
-	s.flags = append(s.flags, "--port", "0", "--tls-port", port, "--tls-cert-file", filepath.Join(dir, "cert.pem"), "--tls-key-file", filepath.Join(dir, "key.pem"),
-		"--tls-ca-cert-file", filepath.Join(dir, "cert.pem"), "--tls-auth-clients", "no")
+	s.flags = append(s.flags, "--port", "0", "--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key,
+		"--tls-ca-cert-file", cert, "--tls-auth-clients", "no")
 	s.start()
-	t.Setenv("SSL_CERT_FILE", filepath.Join(dir, "cert.pem"))
+	t.Setenv("SSL_CERT_FILE", cert)
 	secure := "rediss://sidecar:open-sesame@" + s.addr
 	three, four := newPod(t, secure), newPod(t, secure)
 	three.learn(3)
 	four.knows(t, 3)
-}
-
-// certificate makes cert.pem and key.pem of a host.
-func certificate(t testing.TB, dir, host string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	form := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.ParseIP(host)}, IsCA: true, BasicConstraintsValid: true}
-	cert, err := x509.CreateCertificate(rand.Reader, form, form, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: cert}, "key.pem": {Type: "PRIVATE KEY", Bytes: der}} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 // TestAFormPostOnAnotherPod: the script's call goes to one pod, and the form to another, where it fails.

@@ -2,20 +2,11 @@ package cloudlogging
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
-	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -33,30 +24,26 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/openreplay/log-sidecar/internal/localcloud"
+	"github.com/openreplay/log-sidecar/internal/testcert"
 )
 
-// authority signs the certificate of every TLS server here; TestMain makes the process trust it.
+// authority is the certificate of every TLS server here; TestMain makes the process trust it.
 var authority tls.Certificate
 
 func trustOurselves() error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	pair, err := testcert.Make("localhost", "127.0.0.1")
 	if err != nil {
 		return err
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return err
-	}
-	authority = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	authority = pair.TLS
 	file, err := os.CreateTemp("", "authority-*.pem")
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	os.Setenv("SSL_CERT_FILE", file.Name())
-	return pem.Encode(file, &pem.Block{Type: "CERTIFICATE", Bytes: der})
+	_, err = file.Write(pair.Cert)
+	return err
 }
 
 // guarded is the stand-in behind TLS, which takes only what carries a token that it knows.
@@ -136,26 +123,6 @@ func (g *guarded) accept(known func(token string) bool) {
 	g.known = known
 }
 
-// keyFile is a service account's key; the tokens signed with it name its ID.
-func keyFile(t *testing.T, id string) []byte {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := json.Marshal(map[string]string{"type": "service_account", "project_id": "p", "private_key_id": id,
-		"private_key":  string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
-		"client_email": "writer@p.iam.gserviceaccount.com", "client_id": "1", "token_uri": "https://127.0.0.1:1/token"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
 // signedWith says whether a token names the key.
 func signedWith(id string) func(string) bool {
 	return func(token string) bool {
@@ -175,7 +142,7 @@ func TestCredentialsThatComeLater(t *testing.T) {
 		t.Fatalf("Ready without a key: %+v", out)
 	}
 	write := func(id string) {
-		if err := os.WriteFile(path, keyFile(t, id), 0o600); err != nil {
+		if err := os.WriteFile(path, testcert.AccountKey(t, id), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -303,7 +270,7 @@ func TestServerThatNobodyVouchesFor(t *testing.T) {
 	other.StartTLS()
 	defer other.Close()
 	path := filepath.Join(t.TempDir(), "key.json")
-	if err := os.WriteFile(path, keyFile(t, "k"), 0o600); err != nil {
+	if err := os.WriteFile(path, testcert.AccountKey(t, "k"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", path)
