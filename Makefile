@@ -71,10 +71,16 @@ torture: build
 soak: build
 	SOAK=1h $(GO) test -tags e2e -count=1 -timeout 2h -v -run TwoHundredUsers ./e2e/sessions
 
-# Every fault and kill three times, an outage with as many errors as half an hour has at 50 a second, and Google's Logger beside us.
-torture-delivery: build
+# Every fault and kill three times, an outage with as many errors as half an hour has at 50 a second, and Google's Logger and the
+# OpenTelemetry Collector beside us.
+torture-delivery: build bin/otelcol
 	DELIVERY_RESULTS=$(CURDIR)/bench/results/delivery.md DELIVERY_OUTAGE=90000 $(GO) test -tags e2e -count=1 -timeout 2h -v ./e2e/delivery
 	$(GO) test -tags e2e -short -count=2 -timeout 2h -v ./e2e/delivery
+
+# The OpenTelemetry Collector, as a peer: some ten minutes.
+bin/otelcol: bench/otelcol.yaml
+	$(GO) run go.opentelemetry.io/collector/cmd/builder@v0.165.0 --config $<
+	cp .cache/otelcol/otelcol $@
 
 conformance:
 	e2e/setup
@@ -88,7 +94,7 @@ bench:
 bench-proxy:
 	$(GO) run ./bench -proxy
 
-bench-tail:
+bench-tail: bin/otelcol
 	$(GO) run ./bench -tail
 
 bench-send:

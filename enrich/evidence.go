@@ -53,10 +53,13 @@ type kind struct {
 	groups  []*group
 	changed bool
 	fitted  time.Time
+	added   int // sightings so far
+	trial   trial
 }
 
 // A sighting is a record shared out: to each exchange, and to nobody, the likelihood that it is theirs.
 type sighting struct {
+	at     time.Time
 	parts  []part
 	rate   float64 // how many exchanges were answered in a millisecond then
 	nobody float64
@@ -168,6 +171,7 @@ func (k *kind) add(s *sighting) {
 		k.seen = slices.Delete(k.seen, 0, 1) // what its groups know of it stays
 	}
 	k.seen = append(k.seen, s)
+	k.added++
 	k.changed = true
 }
 

@@ -54,29 +54,35 @@ func (p *portrait) at(ms float64) float64 {
 // exchanges end, and by how long before or after the answer they were written. Each is judged by the others alone. It is
 // tried from two sides, since either way of looking at them proves itself: they are nobody's, or they are somebody's.
 func (k *kind) fit() {
-	for _, g := range k.groups {
-		for _, s := range k.seen {
-			g.count(s, -1)
-		}
-	}
 	for _, s := range k.seen {
 		if !s.shared {
 			s.shared, s.nobody = true, 1
 		}
 	}
-	p := portraitOf(k.groups)
-	f := newFit(k, &p)
+	k.count(-1)
+	share(k.seen, k.groups)
+	k.count(1)
+}
+
+// count adds what the kind's sightings are to its groups, or takes it back.
+func (k *kind) count(sign float64) {
+	for _, g := range k.groups {
+		for _, s := range k.seen {
+			g.count(s, sign)
+		}
+	}
+}
+
+// share is fit for sightings that their groups do not count.
+func share(seen []*sighting, groups []*group) {
+	p := portraitOf(groups)
+	f := newFit(seen, &p, groups[len(groups)-1])
 	f.run(rounds)
 	best, weights := f.score(), f.weights()
 	f.presume()
 	f.run(2 * rounds)
 	if f.score() <= best {
 		f.restore(weights)
-	}
-	for _, g := range k.groups {
-		for _, s := range k.seen {
-			g.count(s, 1)
-		}
 	}
 }
 
@@ -90,11 +96,15 @@ func (k *kind) found(s *sighting) (found, n int) {
 			continue
 		}
 		n++
-		if slices.ContainsFunc(other.parts, func(p part) bool { return p.weight >= beyondDoubt }) {
+		if other.isFound() {
 			found++
 		}
 	}
 	return found, n
+}
+
+func (s *sighting) isFound() bool {
+	return slices.ContainsFunc(s.parts, func(p part) bool { return p.weight >= beyondDoubt })
 }
 
 // fails is how many sightings other than s came from exchanges that failed, of how many that were somebody's.
@@ -170,8 +180,8 @@ func (b *blend) settle() {
 	}
 }
 
-func newFit(k *kind, parent *portrait) *fit {
-	return &fit{seen: k.seen, parent: parent, file: k.groups[len(k.groups)-1], large: make([][]int, len(k.seen))}
+func newFit(seen []*sighting, parent *portrait, file *group) *fit {
+	return &fit{seen: seen, parent: parent, file: file, large: make([][]int, len(seen))}
 }
 
 // Leads are compared on a scale on which two are alike that are less than one apart: 0.4 ms, or 12 %.

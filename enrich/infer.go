@@ -37,19 +37,8 @@ func (j *Joiner) observe(c *candidate) *observation {
 	r := c.finding.Record
 	o := &observation{at: c.source.written(r)}
 	o.blind = j.afterwards && r.Time.IsZero() || c.source.late(r) || c.source.backlog(r) || j.config.Exchanges.EvictedSince(o.at.Add(-slip))
-	for back := behind; !o.blind && (back == behind || len(o.near) > maxNear); back /= 4 {
-		if back < slip {
-			o.blind = true
-			break
-		}
-		o.near = o.near[:0]
-		j.config.Exchanges.During(o.at.Add(-back), o.at, func(x Exchange) bool {
-			if !x.Streams || x.Head.IsZero() || o.at.Sub(x.Head) < streaming {
-				x.IDs = nil // they would be most of what a waiting record keeps in memory
-				o.near = append(o.near, &x)
-			}
-			return len(o.near) <= maxNear
-		})
+	if !o.blind {
+		o.near, o.blind = j.nearAt(o.at)
 	}
 	for _, x := range o.near {
 		if x.End.IsZero() || !x.End.Before(o.at.Add(-slip)) {
@@ -57,6 +46,24 @@ func (j *Joiner) observe(c *candidate) *observation {
 		}
 	}
 	return o
+}
+
+// nearAt gives the exchanges that were open at t or had ended not long before; where these are too many, it is blind.
+func (j *Joiner) nearAt(t time.Time) (near []*Exchange, blind bool) {
+	for back := behind; back == behind || len(near) > maxNear; back /= 4 {
+		if back < slip {
+			return near, true
+		}
+		near = near[:0]
+		j.config.Exchanges.During(t.Add(-back), t, func(x Exchange) bool {
+			if !x.Streams || x.Head.IsZero() || t.Sub(x.Head) < streaming {
+				x.IDs = nil // they would be most of what a waiting record keeps in memory
+				near = append(near, &x)
+			}
+			return len(near) <= maxNear
+		})
+	}
+	return near, false
 }
 
 // refresh takes in what became of the exchanges whose answer was not known yet.
@@ -100,7 +107,7 @@ func (j *Joiner) infer(c *candidate, now time.Time) match {
 		if c.source.ways.off(way.name) || !j.config.Infer.allows(way.name) {
 			continue
 		}
-		if x := way.find(j, c, last); x != nil {
+		if x := way.find(j, c, last, now); x != nil {
 			return match{exchange: j.now(x), by: way.name, inferred: true}
 		}
 	}
@@ -120,7 +127,7 @@ func (j *Joiner) weigh(c *candidate, now time.Time, last bool) {
 	k := j.evidence.kindOf(c)
 	if o.sighting == nil {
 		j.evidence.traffic.watch(now, j.config.Exchanges)
-		o.sighting = &sighting{rate: j.evidence.traffic.rate(o.at), parts: make([]part, len(o.near))}
+		o.sighting = &sighting{at: o.at, rate: j.evidence.traffic.rate(o.at), parts: make([]part, len(o.near))}
 		k.add(o.sighting)
 	}
 	named := c.names(o.near)
@@ -130,9 +137,8 @@ func (j *Joiner) weigh(c *candidate, now time.Time, last bool) {
 			continue
 		}
 		k.changed = true
-		p.to, p.route, p.class, p.lead = nameFor(x), routeOf(x), classOf(x), leadAt(x, o.at, now)
+		*p = j.evidence.traffic.partOf(x, o.sighting, o.at, now)
 		p.other = named != nil && !named[i]
-		j.evidence.traffic.expect(p, o.sighting.rate)
 	}
 	if k.changed && (last || len(k.seen) < maxSeen || now.Sub(k.fitted) > fitting) {
 		k.fit()
@@ -186,14 +192,15 @@ func (c *candidate) names(near []*Exchange) (fits []bool) {
 // The inferred ways that need no other line, the strongest first.
 var ways = []struct {
 	name string
-	find func(j *Joiner, c *candidate, last bool) *Exchange
+	find func(j *Joiner, c *candidate, last bool, now time.Time) *Exchange
 }{
 	{byPath, (*Joiner).onPath},
 	{byKind, (*Joiner).ofKind},
 }
 
-// onPath gives the one exchange that is of the request the record names; of several, the one that evidence speaks for.
-func (j *Joiner) onPath(c *candidate, last bool) *Exchange {
+// onPath gives the one exchange that is of the request the record names; of several, the one that evidence speaks for, if no
+// other one of them failed about then.
+func (j *Joiner) onPath(c *candidate, last bool, _ time.Time) *Exchange {
 	near := c.observed.near
 	var fit []*Exchange
 	for i, fits := range c.names(near) {
@@ -207,7 +214,10 @@ func (j *Joiner) onPath(c *candidate, last bool) *Exchange {
 	case 1:
 		return fit[0]
 	}
-	return j.likeliest(c, last)
+	if x := j.likeliest(c, last); x != nil && c.observed.sighting.alone(x) {
+		return x
+	}
+	return nil
 }
 
 // isOf says whether an exchange is of a request, as far as it is named. Loggers leave the query out.
@@ -219,24 +229,37 @@ func isOf(x *Exchange, method, path, query string) bool {
 // convincing is how likely it must be that an exchange wrote a record, at once and when no more is awaited.
 const convincing, convincingAtLast = 0.98, 0.96
 
-// ofKind gives the exchange that what is known of the record's kind speaks for. It must have failed, and as the only one about
-// then, or there is no link but the moment: chance finds somebody for every record, of a background job too, but each time
-// somebody else. For the same reason some of the kind must have found their own.
-func (j *Joiner) ofKind(c *candidate, last bool) *Exchange {
+// ofKind gives the exchange that what is known of the record's kind speaks for, if chance does not find somebody for such
+// records as easily. There is no link but the moment, and chance finds somebody for every record, of a background job too. Where
+// chance cannot be told from it, the exchange must at least have failed, as the only one about then, and some of the kind must
+// have found their own.
+func (j *Joiner) ofKind(c *candidate, last bool, now time.Time) *Exchange {
 	x, s := j.likeliest(c, last), c.observed.sighting
-	if x == nil || classOf(x) != failed {
+	if x == nil {
 		return nil
 	}
-	if found, n := c.kind.found(s); 10*found < 3*n {
+	found, n := c.kind.found(s)
+	switch doubt := j.chance(c.kind, now) * float64(n) / float64(found); {
+	case found == 0:
 		return nil
+	case doubt <= beyondChance:
+		return x
+	case doubt <= notByChance && classOf(x) == failed && 10*found >= 3*n && s.alone(x):
+		return x
 	}
+	return nil
+}
+
+// Of the records of a kind that have found somebody, so many may be somebody else's: where nothing else is asked for, and where
+// it is.
+const beyondChance, notByChance = 0.05, 0.3
+
+// alone says that no other exchange which may have written the record failed about then, or may yet.
+func (s *sighting) alone(x *Exchange) bool {
 	own := nameFor(x)
-	if slices.ContainsFunc(s.parts, func(p part) bool {
-		return p.to != own && (p.class == failed || p.class == unanswered) && p.lead > -justBefore
-	}) {
-		return nil
-	}
-	return x
+	return !slices.ContainsFunc(s.parts, func(p part) bool {
+		return p.to != own && !p.other && (p.class == failed || p.class == unanswered) && p.lead > -justBefore
+	})
 }
 
 // justBefore is within how many milliseconds before a record another answer may have failed that it was written for.
@@ -301,7 +324,7 @@ func (j *Joiner) audit(c *candidate, now time.Time) {
 	}
 	j.weigh(c, now, true)
 	for _, way := range ways {
-		if got := way.find(j, c, true); got != nil {
+		if got := way.find(j, c, true, now); got != nil {
 			agreed := nameFor(got) == nameFor(x)
 			c.source.ways.count(way.name, agreed)
 			j.metrics.agreement.WithLabelValues(way.name, map[bool]string{true: "yes", false: "no"}[agreed]).Inc()

@@ -206,6 +206,13 @@ func (l lead) width() float64 {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
+// partOf gives what x has to do with a sighting at t, before it is shared out.
+func (t *traffic) partOf(x *Exchange, s *sighting, at, now time.Time) part {
+	p := part{to: nameFor(x), route: routeOf(x), class: classOf(x), lead: leadAt(x, at, now)}
+	t.expect(&p, s.rate)
+	return p
+}
+
 // expect says how easily chance brings an exchange like the one of a part.
 func (t *traffic) expect(p *part, rate float64) {
 	ofRoute, ofBoth := t.share(p.route, p.class)

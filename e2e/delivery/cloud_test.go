@@ -208,5 +208,5 @@ func errorIn(text string) failure {
 }
 
 func errorOf(e *loggingpb.LogEntry) failure {
-	return errorIn(e.GetJsonPayload().GetFields()["message"].GetStringValue())
+	return errorIn(e.GetTextPayload() + e.GetJsonPayload().GetFields()["message"].GetStringValue())
 }

@@ -49,6 +49,7 @@ var faults = []row{
 	{name: "PERMISSION_DENIED", act: answers(always(codes.PermissionDenied))},
 	{name: "UNAUTHENTICATED", act: answers(always(codes.Unauthenticated))},
 	{name: "refused", act: network(refusing)},
+	{name: "a certificate that nobody trusts", act: network(distrust)},
 	{name: "reset in mid-call", act: network(resetting)},
 	{name: "each code in turn", act: answers(eachCode)},
 	{name: "answers lost", act: answers(lost)},

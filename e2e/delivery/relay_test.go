@@ -3,12 +3,15 @@
 package delivery
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
+
+	"github.com/openreplay/log-sidecar/internal/testcert"
 )
 
 // A state says what a relay does with connections.
@@ -20,13 +23,15 @@ const (
 	resetting state = "resets"   // each connection ends with a reset after some bytes
 	hanging   state = "hangs"    // new connections are accepted and never served; the present ones are reset
 	swallows  state = "swallows" // connections stay up, and what goes over them is gone
+	distrust  state = "distrust" // who answers shows a certificate that nobody trusts; the present connections are reset
 )
 
-// A relay stands for the network between the sidecar and the stand-in.
+// A relay stands for the network between the sidecar and the stand-in, and for the TLS in which Google wraps it.
 type relay struct {
 	t       *testing.T
 	address string
 	to      string
+	shown   testcert.Pair // to clients, who trust it
 
 	mu       sync.Mutex
 	state    state
@@ -46,6 +51,7 @@ type pair struct {
 
 func newRelay(t *testing.T, to string, r *rand.Rand) *relay {
 	l := &relay{t: t, address: address(t), to: to, rand: rand.New(rand.NewPCG(r.Uint64(), 0)), pairs: map[*pair]struct{}{}}
+	l.shown = testcert.New(t, host(l.address))
 	l.listen()
 	t.Cleanup(l.close)
 	return l
@@ -65,7 +71,7 @@ func (l *relay) set(s state) {
 	}
 	for p := range l.pairs {
 		switch s {
-		case refusing, hanging:
+		case refusing, hanging, distrust:
 			p.reset()
 		case resetting:
 			p.arm(l.rand.IntN(2000))
@@ -93,9 +99,14 @@ func (l *relay) listen() {
 	})
 }
 
-func (l *relay) take(client net.Conn) {
+func (l *relay) take(conn net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	shown := l.shown
+	if l.state == distrust {
+		shown = testcert.New(l.t, host(l.address))
+	}
+	client := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{shown.TLS}, NextProtos: []string{"h2"}})
 	p := &pair{client: client, budget: -1}
 	l.pairs[p] = struct{}{}
 	switch l.state {
@@ -177,11 +188,19 @@ func (p *pair) kill() {
 // reset ends both sides with RST.
 func (p *pair) reset() {
 	for _, conn := range []net.Conn{p.client, p.server} {
+		if secure, ok := conn.(*tls.Conn); ok {
+			conn = secure.NetConn()
+		}
 		if tcp, ok := conn.(*net.TCPConn); ok {
 			tcp.SetLinger(0)
 			tcp.Close()
 		}
 	}
+}
+
+func host(address string) string {
+	name, _, _ := net.SplitHostPort(address)
+	return name
 }
 
 // address gives a loopback address that stays free while nobody listens there: its port lies below those that a system gives

@@ -29,6 +29,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/openreplay/log-sidecar/e2e/stage"
+	"github.com/openreplay/log-sidecar/internal/testcert"
 )
 
 func TestMain(m *testing.M) {
@@ -79,12 +80,36 @@ func newWorld(t *testing.T, name string, c *cloud, r *rand.Rand, disk int, optio
 	w.app = newApp(t, name, filepath.Join(w.dir, "app.log"))
 	t.Cleanup(w.client.CloseIdleConnections)
 	w.options = options
+	w.credentials()
 	if disk > 0 {
 		w.mount(disk)
 	}
 	w.launch()
 	w.watch()
 	return w
+}
+
+// credentials writes what a client of Google's needs: whom to trust, and whose key to use.
+func (w *world) credentials() {
+	w.t.Helper()
+	w.network.shown.Write(w.t, w.dir)
+	if err := os.WriteFile(filepath.Join(w.dir, "account.json"), accountKey(w.t), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) environ() []string {
+	return append(os.Environ(), "SSL_CERT_FILE="+filepath.Join(w.dir, "tls.crt"), "GOOGLE_APPLICATION_CREDENTIALS="+filepath.Join(w.dir, "account.json"))
+}
+
+var (
+	oneKey sync.Once // it takes long to make
+	key    []byte
+)
+
+func accountKey(t *testing.T) []byte {
+	oneKey.Do(func() { key = testcert.AccountKey(t, "writer") })
+	return key
 }
 
 // mount gives the state directory a disk of its own.
@@ -144,8 +169,9 @@ func (w *world) launch() {
 	defer stdout.Close()
 	cmd := exec.Command(w.program, "run", "--listen", w.front, "--app", w.app.server.URL, "--logs", w.app.path,
 		"--from", "beginning", "--state", filepath.Join(w.dir, "state"), "--health", w.health, "--admin", w.admin, "--project", stage.Project,
-		"--endpoint", w.network.address, "--plaintext", "--drain", "6s")
+		"--endpoint", w.network.address, "--drain", "6s")
 	cmd.Args = append(cmd.Args, w.options...)
+	cmd.Env = w.environ()
 	cmd.Stdout = stdout
 	w.sidecar = stage.Start(w.t, w.name, cmd)
 	w.await("the sidecar", func() bool {
