@@ -22,23 +22,37 @@ const (
 	trialEvery = 30 * time.Second
 )
 
-// chance gives how likely it is that chance finds somebody for a record of the kind.
-func (j *Joiner) chance(k *kind, now time.Time) float64 {
-	if t := &k.trial; t.n == 0 || 2*k.added >= 3*t.added || now.Sub(t.at) > trialEvery {
-		*t = trial{added: k.added, at: now}
-		k.count(-1)
-		for _, shift := range shifts {
-			moved := j.moved(k.seen, shift, now)
-			share(moved, k.groups)
-			for _, s := range moved {
-				if t.n++; s.isFound() {
-					t.found++
-				}
+// doubt gives what share of a kind's records that have found somebody is somebody else's, of whom found have among n. Those that
+// have found nobody tell how many are nobody's at most, and the trial how many of these chance finds somebody for (J. Storey,
+// A direct approach to false discovery rates, 2002).
+func (j *Joiner) doubt(k *kind, found, n int, now time.Time) float64 {
+	if found == 0 {
+		return 1
+	}
+	j.try(k, now)
+	chance := float64(k.trial.found+1) / float64(k.trial.n+2)
+	nobodys := min(1, float64(n-found+1)/float64(n+1)/(1-chance))
+	return nobodys * chance * float64(n) / float64(found)
+}
+
+// try makes a trial of the kind, if it has changed much since the last.
+func (j *Joiner) try(k *kind, now time.Time) {
+	t := &k.trial
+	if t.n > 0 && 2*k.added < 3*t.added && now.Sub(t.at) < trialEvery {
+		return
+	}
+	*t = trial{added: k.added, at: now}
+	k.count(-1)
+	for _, shift := range shifts {
+		moved := j.moved(k.seen, shift, now)
+		share(moved, k.groups)
+		for _, s := range moved {
+			if t.n++; s.isFound() {
+				t.found++
 			}
 		}
-		k.count(1)
 	}
-	return float64(k.trial.found+1) / float64(k.trial.n+1)
+	k.count(1)
 }
 
 // moved gives sightings as they would be if the records had been written at another time, where that is known.

@@ -11,12 +11,18 @@ const (
 	foldWait = 300 * time.Millisecond
 	// foldTime is how much later the same text of the same exchange is still the same error.
 	foldTime = 2 * time.Second
+	// twinTime is how much apart the same error may seem to be written in two files.
+	twinTime = 10 * time.Millisecond
+	// foldsKept is how long what was found is remembered: a record may wait so long for its exchange. Of a flood, the latest are.
+	foldsKept = enough + foldTime
+	maxFolds  = 4096
 )
 
 // Folds remember which errors were found, so that what an app writes into two or three files becomes one entry.
 type folds struct {
 	seed  maphash.Seed
 	first map[foldKey]*fold
+	texts map[uint64][]*fold
 	order []*fold
 }
 
@@ -27,29 +33,63 @@ type foldKey struct {
 
 type fold struct {
 	foldKey
-	c    *candidate // nil once it was given out
-	file string
-	at   time.Time
+	c     *candidate // nil once it was given out
+	file  string
+	match match
+	stamp time.Time // as the record has it
+	wrote time.Time // when it was written, by our clock
+	at    time.Time
 }
 
-func newFolds() *folds { return &folds{seed: maphash.MakeSeed(), first: map[foldKey]*fold{}} }
+func newFolds() *folds {
+	return &folds{seed: maphash.MakeSeed(), first: map[foldKey]*fold{}, texts: map[uint64][]*fold{}}
+}
+
+// twin gives whose the same error is that another file has: what is known of one is known of both.
+func (f *folds) twin(c *candidate) (of match) {
+	if len(f.texts) == 0 {
+		return of
+	}
+	r := c.finding.Record
+	for _, other := range f.texts[f.essence(c)] {
+		switch {
+		case other.file == c.finding.File:
+		case fine(r.Time) && fine(other.stamp) && !r.Time.Equal(other.stamp):
+		case c.source.written(r).Sub(other.wrote).Abs() > twinTime:
+		case of.exchange != nil && of.exchange.ID != other.match.exchange.ID:
+			return match{}
+		default:
+			of = other.match
+		}
+	}
+	return of
+}
+
+func (f *folds) essence(c *candidate) uint64 {
+	if c.essence == 0 {
+		c.essence = maphash.String(f.seed, essence(c.finding.Record.Text))
+	}
+	return c.essence
+}
 
 // add says whether the same error was found in another file. Then its place is added to the first finding, as long as that
 // was not given out.
 func (f *folds) add(c *candidate, now time.Time) bool {
 	f.forget(now)
-	key := foldKey{c.match.exchange.ID, maphash.String(f.seed, essence(c.finding.Record.Text))}
+	r := c.finding.Record
+	wrote := c.source.written(r)
+	key := foldKey{c.match.exchange.ID, f.essence(c)}
 	first := f.first[key]
-	if first == nil {
-		first = &fold{key, c, c.finding.File, now}
+	if first == nil || wrote.Sub(first.wrote).Abs() > foldTime {
+		first = &fold{key, c, c.finding.File, c.match, r.Time, wrote, now}
 		f.first[key] = first
+		f.texts[key.text] = append(f.texts[key.text], first)
 		f.order = append(f.order, first)
 		c.fold = first
 	}
 	if first.file == c.finding.File {
 		return false
 	}
-	r := c.finding.Record
 	release := c.finding.Release
 	if first.c == nil {
 		release()
@@ -63,8 +103,14 @@ func (f *folds) add(c *candidate, now time.Time) bool {
 }
 
 func (f *folds) forget(now time.Time) {
-	for len(f.order) > 0 && now.Sub(f.order[0].at) > foldTime {
-		delete(f.first, f.order[0].foldKey)
+	for len(f.order) > 0 && (len(f.order) > maxFolds || now.Sub(f.order[0].at) > foldsKept) {
+		old := f.order[0]
+		if f.first[old.foldKey] == old {
+			delete(f.first, old.foldKey)
+		}
+		if f.texts[old.text] = f.texts[old.text][1:]; len(f.texts[old.text]) == 0 { // they are in order there too
+			delete(f.texts, old.text)
+		}
 		f.order[0] = nil
 		f.order = f.order[1:]
 	}

@@ -88,6 +88,9 @@ func (j *Joiner) infer(c *candidate, now time.Time) match {
 	if m := j.byWords(c.source, c.finding.Record); m.exchange != nil || m.reason == ambiguous {
 		return m
 	}
+	if m := j.folds.twin(c); m.exchange != nil {
+		return m
+	}
 	if !o.looked {
 		o.looked = true
 		if m := j.byOtherLines(c); m.exchange != nil {
@@ -239,9 +242,8 @@ func (j *Joiner) ofKind(c *candidate, last bool, now time.Time) *Exchange {
 		return nil
 	}
 	found, n := c.kind.found(s)
-	switch doubt := j.chance(c.kind, now) * float64(n) / float64(found); {
-	case found == 0:
-		return nil
+	doubt := j.doubt(c.kind, found, n, now)
+	switch {
 	case doubt <= beyondChance:
 		return x
 	case doubt <= notByChance && classOf(x) == failed && 10*found >= 3*n && s.alone(x):

@@ -137,6 +137,7 @@ type candidate struct {
 	look     time.Time    // when to look again
 	step     time.Duration
 	fold     *fold
+	essence  uint64    // of its text; 0 until it is asked for
 	next     time.Time // it is not looked at before
 }
 
