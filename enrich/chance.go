@@ -55,11 +55,12 @@ func (j *Joiner) try(k *kind, now time.Time) {
 	k.count(1)
 }
 
-// moved gives sightings as they would be if the records had been written at another time, where that is known.
+// moved gives sightings as they would be if the records had been written at another time, where that is known and about as many
+// requests came: when nobody was there yet, chance would have found nobody.
 func (j *Joiner) moved(seen []*sighting, by time.Duration, now time.Time) (moved []*sighting) {
 	for _, s := range seen {
 		at := s.at.Add(by)
-		if at.Add(answersIn).After(now) || j.config.Exchanges.EvictedSince(at.Add(-slip)) {
+		if at.Add(answersIn).After(now) || j.evidence.traffic.rate(at) < s.rate/4 || j.config.Exchanges.EvictedSince(at.Add(-slip)) {
 			continue
 		}
 		near, blind := j.nearAt(at)

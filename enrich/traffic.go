@@ -12,7 +12,7 @@ type traffic struct {
 	routes map[string]*[nclasses]float64
 	total  float64
 	lasted [nleads]float64 // how many exchanges took that long
-	slots  [64]slot        // how many were answered lately
+	slots  [1024]slot      // how many were answered in the last minute
 }
 
 type slot struct {
@@ -92,8 +92,8 @@ func (t *traffic) halve() {
 func (t *traffic) rate(at time.Time) float64 {
 	last := at.UnixNano()/int64(slotTime) + 1
 	n := 0
-	for _, s := range t.slots {
-		if s.begin <= last && s.begin > last-int64(lately/slotTime)-1 {
+	for begin := last - int64(lately/slotTime); begin <= last; begin++ {
+		if s := &t.slots[begin%int64(len(t.slots))]; s.begin == begin {
 			n += s.n
 		}
 	}
