@@ -244,9 +244,9 @@ func (j *Joiner) ofKind(c *candidate, last bool, now time.Time) *Exchange {
 	found, n := c.kind.found(s)
 	doubt := j.doubt(c.kind, found, n, now)
 	switch {
-	case doubt <= beyondChance:
-		return x
-	case doubt <= notByChance && classOf(x) == failed && 10*found >= 3*n && s.alone(x):
+	case classOf(x) == failed && !s.alone(x):
+		return nil
+	case doubt <= beyondChance, doubt <= notByChance && classOf(x) == failed && 10*found >= 3*n:
 		return x
 	}
 	return nil
