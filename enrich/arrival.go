@@ -61,3 +61,19 @@ func (s *source) learnLag(r *record.Record) {
 
 // backlog says whether the record stood in the file when it was first read: nobody knows since when.
 func (s *source) backlog(r *record.Record) bool { return r.Offset < s.start }
+
+// Endings count when the records of a file were written that their connections tell apart: before their exchange ended, or after.
+// What Apache reads of a CGI script's standard error it logs when the answer is out, and the next request may have begun.
+type endings struct{ n, after int }
+
+func (e *endings) add(r *record.Record, wrote time.Time, x *Exchange) {
+	if x.End.IsZero() || !fine(r.Time) {
+		return
+	}
+	if e.n++; wrote.Sub(x.End) > time.Millisecond {
+		e.after++
+	}
+}
+
+// late says whether records of the file are often written after their exchange has ended.
+func (e *endings) late() bool { return e.n >= 4 && 5*e.after >= e.n }

@@ -91,7 +91,7 @@ func TestTheNextOnAConnectionIsNotBlamed(t *testing.T) {
 		next := next
 		c.next(&next)
 		j := New(Config{Exchanges: exchanges{first, next}, Registerer: nil})
-		m := j.byPort(addr, now, func(*Exchange) bool { return true })
+		m := j.byPort(addr, now, false, func(*Exchange) bool { return true })
 		got := ""
 		if m.exchange != nil {
 			got = m.exchange.Session
@@ -113,7 +113,7 @@ func TestALineIsReadLate(t *testing.T) {
 	}
 	j := New(Config{Exchanges: all})
 	for named, want := range map[string]string{"/a": "/a", "/b": "/b", "/c": "/c", "/rewritten": "/c"} {
-		m := j.byPort(addr, now, func(x *Exchange) bool { return isOf(x, "GET", named, "") })
+		m := j.byPort(addr, now, false, func(x *Exchange) bool { return isOf(x, "GET", named, "") })
 		if m.exchange == nil || m.exchange.ID != want {
 			t.Errorf("%s: %+v, want %s", named, m, want)
 		}

@@ -116,6 +116,7 @@ type source struct {
 
 	history history
 	lag     lag
+	endings endings
 	ways    tally
 	start   int64 // of the bytes before it nobody knows when they were written: they stood there when the file was first read
 	filling bool  // what is read now may still be of these
@@ -383,6 +384,9 @@ func (j *Joiner) decide(ctx context.Context, c *candidate, now time.Time) error 
 		j.audit(c, now)
 	}
 	f.Exchange, f.By, f.Inferred = c.match.exchange, c.match.by, c.match.inferred
+	if f.By == byConnection {
+		c.source.endings.add(f.Record, c.source.written(f.Record), f.Exchange)
+	}
 	matched := f.Exchange != nil && f.Exchange.HasSession()
 	switch {
 	case matched:

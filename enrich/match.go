@@ -58,7 +58,7 @@ func (j *Joiner) exact(s *source, r *record.Record) match {
 	if j.afterwards && r.Time.IsZero() {
 		return m
 	}
-	return j.byPort(r.Client, s.written(r), func(x *Exchange) bool {
+	return j.byPort(r.Client, s.written(r), s.endings.late(), func(x *Exchange) bool {
 		return (r.Status == 0 || x.Status == 0 || r.Status == x.Status) && (r.Method == "" || isOf(x, r.Method, r.Path, r.Query))
 	})
 }
@@ -166,8 +166,9 @@ func wayOf(word string, x *Exchange) string {
 const servedBefore = 8
 
 // byPort looks for the exchange that had the connection at t. The app's line is read a little later than it was written:
-// where the next exchange had just taken the connection, it may be the one before.
-func (j *Joiner) byPort(client netip.AddrPort, t time.Time, fits func(*Exchange) bool) match {
+// where the next exchange had just taken the connection, it may be the one before. Where lines are written when their exchange
+// is over (late), it is the one whose end is next to them.
+func (j *Joiner) byPort(client netip.AddrPort, t time.Time, late bool, fits func(*Exchange) bool) match {
 	if client.Port() == 0 {
 		return none(noID)
 	}
@@ -188,6 +189,9 @@ func (j *Joiner) byPort(client netip.AddrPort, t time.Time, fits func(*Exchange)
 			}
 		}
 	}
+	if late && len(last) > 1 && !sameUser(&last[0], &last[1]) {
+		return byEnd(&last[0], &last[1], t, fits)
+	}
 	switch {
 	case len(last) == 1 || t.Sub(last[0].Begin) > connectionSlip || t.Sub(last[1].End) > 2*connectionSlip,
 		sameUser(&last[0], &last[1]):
@@ -196,6 +200,21 @@ func (j *Joiner) byPort(client netip.AddrPort, t time.Time, fits func(*Exchange)
 		return match{reason: ambiguous, wait: true}
 	}
 	return oneOf(&last[0], &last[1], fits)
+}
+
+// byEnd takes the one of two whose end is much nearer to t.
+func byEnd(a, b *Exchange, t time.Time, fits func(*Exchange) bool) match {
+	const much = 3
+	if a.End.IsZero() {
+		return match{reason: ambiguous, wait: true}
+	}
+	switch toA, toB := t.Sub(a.End).Abs(), t.Sub(b.End).Abs(); {
+	case much*toA < toB:
+		return matched(a, byConnection)
+	case much*toB < toA:
+		return matched(b, byConnection)
+	}
+	return oneOf(a, b, fits)
 }
 
 // oneOf decides between two that followed on each other: an error belongs to the one that failed.

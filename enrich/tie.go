@@ -149,7 +149,7 @@ func (j *Joiner) named(c *candidate, r *record.Record) (found *Exchange) {
 	method, path, query := requestOf(r)
 	fits := func(x *Exchange) bool { return isOf(x, method, path, query) }
 	at := c.source.written(r)
-	if m := j.byPort(r.Client, at.Add(time.Millisecond), fits); m.exchange != nil { // stamps are cut off to whole ones
+	if m := j.byPort(r.Client, at.Add(time.Millisecond), false, fits); m.exchange != nil { // stamps are cut off to whole ones
 		if path != "" && !fits(m.exchange) {
 			return nil
 		}
