@@ -76,4 +76,4 @@ func (e *endings) add(r *record.Record, wrote time.Time, x *Exchange) {
 }
 
 // late says whether records of the file are often written after their exchange has ended.
-func (e *endings) late() bool { return e.n >= 4 && 5*e.after >= e.n }
+func (e *endings) late() bool { return e.after > 0 && 5*e.after >= e.n }

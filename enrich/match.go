@@ -190,7 +190,7 @@ func (j *Joiner) byPort(client netip.AddrPort, t time.Time, late bool, fits func
 		}
 	}
 	if late && len(last) > 1 && !sameUser(&last[0], &last[1]) {
-		return byEnd(&last[0], &last[1], t, fits)
+		return byEnd(&last[0], &last[1], t)
 	}
 	switch {
 	case len(last) == 1 || t.Sub(last[0].Begin) > connectionSlip || t.Sub(last[1].End) > 2*connectionSlip,
@@ -203,8 +203,8 @@ func (j *Joiner) byPort(client netip.AddrPort, t time.Time, late bool, fits func
 }
 
 // byEnd takes the one of two whose end is much nearer to t.
-func byEnd(a, b *Exchange, t time.Time, fits func(*Exchange) bool) match {
-	const much = 3
+func byEnd(a, b *Exchange, t time.Time) match {
+	const much = 2
 	if a.End.IsZero() {
 		return match{reason: ambiguous, wait: true}
 	}
@@ -214,7 +214,7 @@ func byEnd(a, b *Exchange, t time.Time, fits func(*Exchange) bool) match {
 	case much*toB < toA:
 		return matched(b, byConnection)
 	}
-	return oneOf(a, b, fits)
+	return none(ambiguous)
 }
 
 // oneOf decides between two that followed on each other: an error belongs to the one that failed.
