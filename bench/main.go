@@ -2,7 +2,7 @@
 //
 //	go run ./bench           memory, size, CPU per request, and the time from a log line to its entry
 //	go run ./bench -proxy    the proxy against nginx, haproxy and net/http/httputil, in the same run
-//	go run ./bench -tail     the reading of logs against rg, wc, grep, rsyslog and others, on the same file
+//	go run ./bench -tail     the reading of logs against rg, wc, grep, rsyslog and the OpenTelemetry Collector, on the same file
 //	go run ./bench -send     the sending of entries alone
 //
 // It takes CPU time from the kernel's books and never from the clock, repeats, and keeps medians; what is compared was

@@ -93,7 +93,7 @@ func send(addr, profile string) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	ring := make([]*enrich.Finding, 4096) // more than are ever on their way: to make them is not what is measured
+	ring := make([]*enrich.Finding, 2048) // more than are ever on their way: to make them is not what is measured
 	for i := range ring {
 		ring[i] = newFinding()
 	}

@@ -53,7 +53,7 @@ type Infer int
 const (
 	// InferPath takes the one exchange that is of the request which the record names.
 	InferPath Infer = iota
-	// InferKind also takes the one exchange that failed just then, where what is known of records of its kind speaks for it.
+	// InferKind also takes the exchange that what is known of records of its kind speaks for, unless chance does as well.
 	InferKind
 	// InferNothing leaves such records alone.
 	InferNothing
