@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/openreplay/log-sidecar/enrich/record"
 )
 
 func TestWhatIsAnID(t *testing.T) {
@@ -99,6 +101,42 @@ func TestTheNextOnAConnectionIsNotBlamed(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+// TestLinesThatComeBehindTheAnswer: what Apache reads of a CGI script's standard error it logs when the script has ended, and the
+// connection may serve the next request by then. So the end that is much nearer to the line tells.
+func TestLinesThatComeBehindTheAnswer(t *testing.T) {
+	now := time.Now()
+	at := func(ms int) time.Time { return now.Add(time.Duration(ms) * time.Millisecond) }
+	addr := netip.MustParseAddrPort("127.0.0.1:41506")
+	for _, c := range []struct {
+		name                  string
+		ended, began, endsNow int // of the one before, and of the next, in milliseconds from the line
+		want                  string
+	}{
+		{"the one before has just ended", -6, -5, 20, "session-a"},
+		{"the next one ends now", -30, -29, 1, "session-b"},
+		{"either may be", -12, -11, 12, ""},
+	} {
+		first := Exchange{ID: idA, Session: "session-a", Upstream: addr, Begin: at(-90), End: at(c.ended), Status: 200}
+		next := Exchange{ID: idB, Session: "session-b", Upstream: addr, Begin: at(c.began), End: at(c.endsNow), Status: 500}
+		m := New(Config{Exchanges: exchanges{first, next}}).byPort(addr, now, true, func(*Exchange) bool { return true })
+		got := ""
+		if m.exchange != nil {
+			got = m.exchange.Session
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+	var e endings
+	r := &record.Record{Time: now.Add(time.Microsecond)}
+	for _, ended := range []int{-40, 3, 2, -2} {
+		e.add(r, now, &Exchange{End: at(ended)})
+	}
+	if !e.late() {
+		t.Errorf("half of the lines came behind their exchange's end: %+v", e)
 	}
 }
 
