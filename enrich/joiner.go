@@ -78,9 +78,9 @@ type Config struct {
 	// Out takes a finding, and waits while it can take no more.
 	Out    func(context.Context, *Finding) error
 	Ledger *Ledger // may be nil
-	// Owed are the exchanges of an earlier life that failed and of which nothing was delivered; Settle is called for each of
-	// this life's and of those of which no more is owed. Both may be left out.
-	Owed       []*Exchange
+	// Owed gives the exchanges that have failed so far and of which nothing was delivered; Settle is called for each of them and of
+	// this life's of which no more is owed. Both may be left out.
+	Owed       func() []*Exchange
 	Settle     func(*Exchange)
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
@@ -196,7 +196,9 @@ func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
 func (j *Joiner) begin(now time.Time) {
 	if j.silent == nil {
 		j.silent = newSilent(now)
-		j.silent.owed = j.config.Owed
+		if j.config.Owed != nil { // asked for after now, so that what ends meanwhile is in one of the two
+			j.silent.owed = j.config.Owed()
+		}
 	}
 }
 

@@ -27,7 +27,7 @@ const (
 type silent struct {
 	from   time.Time   // what ended before was looked at
 	next   time.Time   // when to look again
-	owed   []*Exchange // an earlier life's
+	owed   []*Exchange // what had failed by then
 	behind time.Time   // when a file was last seen to have much to read
 
 	told, before map[name]bool // exchanges that have an entry: true where there was no record

@@ -118,7 +118,7 @@ func (d *delivery) once() error {
 	join := enrich.New(enrich.Config{Exchanges: d.table, Sessions: d.sessions(), MinSeverity: d.config.MinSeverity,
 		Unmatched: d.config.Forward == "errors", Ignore: d.config.Ignore, SilentFailures: d.config.SilentFailures,
 		Infer: inferFrom(d.config.Infer),
-		Out:   out.Put, Ledger: ledger, Owed: d.failures.owed(), Settle: d.failures.settle, Log: d.log, Registerer: reg})
+		Out:   out.Put, Ledger: ledger, Owed: d.failures.owed, Settle: d.failures.settle, Log: d.log, Registerer: reg})
 
 	soft, stopReading := context.WithCancel(d.soft)
 	defer stopReading()
