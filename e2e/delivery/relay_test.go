@@ -10,6 +10,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/openreplay/log-sidecar/internal/testcert"
 )
@@ -83,6 +84,10 @@ func (l *relay) set(s state) {
 
 func (l *relay) listen() {
 	listener, err := net.Listen("tcp", l.address)
+	// A program that is being started has our sockets until it runs, those that we have closed too.
+	for until := time.Now().Add(5 * time.Second); err != nil && time.Now().Before(until); listener, err = net.Listen("tcp", l.address) {
+		<-time.After(10 * time.Millisecond)
+	}
 	if err != nil {
 		l.t.Errorf("listen again: %v", err)
 		return
