@@ -3,22 +3,24 @@ package localcloud
 import (
 	"context"
 	"slices"
+	"unicode/utf8"
 
 	"cloud.google.com/go/logging/apiv2/loggingpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding"
 	grpcproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
-// writeCall is a write as it came: decoded, and each entry as the bytes that it
-// came in. Keeping those spares encoding every entry again, which would be the
-// greater part of a write.
+// writeCall is a write as it came: each entry as the bytes that it came in, and
+// decoded but for its jsonPayload, which stands there empty. To decode payloads
+// and to encode every entry again would be the greater part of a write.
 type writeCall struct {
+	wire    []byte
 	req     *loggingpb.WriteLogEntriesRequest
 	entries [][]byte
-	size    int
 }
 
 // newWriteCall makes a call of a request that has no bytes of its own.
@@ -27,7 +29,13 @@ func newWriteCall(req *loggingpb.WriteLogEntriesRequest) (writeCall, error) {
 	if err != nil {
 		return writeCall{}, invalid("%v", err)
 	}
-	return writeCall{req, entryBytes(wire), len(wire)}, nil
+	return writeCall{wire, req, entryBytes(wire)}, nil
+}
+
+// whole decodes the request with its payloads.
+func (c *writeCall) whole() (*loggingpb.WriteLogEntriesRequest, error) {
+	req := new(loggingpb.WriteLogEntriesRequest)
+	return req, proto.Unmarshal(c.wire, req)
 }
 
 var entriesField = (*loggingpb.WriteLogEntriesRequest)(nil).ProtoReflect().Descriptor().Fields().ByName("entries").Number()
@@ -51,13 +59,100 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if !ok {
 		return c.CodecV2.Unmarshal(data, v)
 	}
-	wire := data.Materialize()
-	call.req, call.size = new(loggingpb.WriteLogEntriesRequest), len(wire)
-	if err := proto.Unmarshal(wire, call.req); err != nil {
-		return err
+	call.wire = data.Materialize()
+	call.entries = entryBytes(call.wire)
+	lean, ok := withoutPayloads(call.wire)
+	if !ok {
+		lean = call.wire // decoding says what is wrong
 	}
-	call.entries = entryBytes(wire)
-	return nil
+	call.req = new(loggingpb.WriteLogEntriesRequest)
+	return proto.Unmarshal(lean, call.req)
+}
+
+// withoutPayloads gives a request in which each jsonPayload is empty; it is not
+// ok where decoding one would fail.
+func withoutPayloads(request []byte) (lean []byte, ok bool) {
+	read := 0
+	for f := range fields(request) {
+		read += len(f.whole)
+		if f.number != entriesField || f.content == nil {
+			lean = append(lean, f.whole...)
+			continue
+		}
+		entry, ok := withoutPayload(f.content)
+		if !ok {
+			return nil, false
+		}
+		lean = protowire.AppendBytes(protowire.AppendTag(lean, entriesField, protowire.BytesType), entry)
+	}
+	return lean, read == len(request)
+}
+
+var payloadField = (*loggingpb.LogEntry)(nil).ProtoReflect().Descriptor().Fields().ByName("json_payload").Number()
+
+func withoutPayload(entry []byte) (lean []byte, ok bool) {
+	read := 0
+	lean = make([]byte, 0, 512)
+	for f := range fields(entry) {
+		read += len(f.whole)
+		if f.number != payloadField || f.content == nil {
+			lean = append(lean, f.whole...)
+			continue
+		}
+		if !structForm.fits(f.content, maxNested) {
+			return nil, false
+		}
+		lean = protowire.AppendBytes(protowire.AppendTag(lean, payloadField, protowire.BytesType), nil)
+	}
+	return lean, read == len(entry)
+}
+
+// maxNested is how deep a payload is looked through.
+const maxNested = 100
+
+// A form is what can go wrong with a message of google.protobuf.Struct: that a
+// string is not of UTF-8, or a message within it is broken.
+type form struct {
+	text   protowire.Number // of the field that is a string; 0: none
+	within [7]*form         // the messages, by their fields' numbers
+}
+
+var structForm = func() *form {
+	list, value, pair, object := &form{}, &form{text: 3}, &form{text: 1}, &form{}
+	object.within[1] = pair
+	pair.within[2] = value
+	value.within[5], value.within[6] = object, list
+	list.within[1] = value
+	return object
+}()
+
+func (m *form) fits(wire []byte, depth int) bool {
+	if depth == 0 {
+		return false
+	}
+	for len(wire) > 0 {
+		number, kind, n := protowire.ConsumeTag(wire)
+		if n < 0 {
+			return false
+		}
+		wire = wire[n:]
+		if kind != protowire.BytesType {
+			if n = protowire.ConsumeFieldValue(number, kind, wire); n < 0 {
+				return false
+			}
+			wire = wire[n:]
+			continue
+		}
+		content, n := protowire.ConsumeBytes(wire)
+		switch {
+		case n < 0, number == m.text && !utf8.Valid(content):
+			return false
+		case int(number) < len(m.within) && m.within[number] != nil && !m.within[number].fits(content, depth-1):
+			return false
+		}
+		wire = wire[n:]
+	}
+	return true
 }
 
 // serviceDesc is the API's description with a WriteLogEntries that decodes into

@@ -8,6 +8,7 @@ import (
 	"cloud.google.com/go/logging/apiv2/loggingpb"
 	"google.golang.org/genproto/googleapis/api/monitoredres"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
@@ -27,12 +28,26 @@ func FuzzWrite(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(seed)
+	for _, text := range []string{"all is well", "no \xff UTF-8"} {
+		payload := appendText(nil, 2, appendText(nil, 3, []byte(text)))                                                           // a Value
+		payload = appendText(nil, 1, append(appendText(nil, 1, []byte("key")), payload...))                                       // a Struct
+		payload = appendText(nil, 1, append(appendText(nil, 1, []byte("k")), appendText(nil, 2, appendText(nil, 5, payload))...)) // one within
+		f.Add(appendText(appendText(nil, 2, appendText(nil, 1, []byte("global"))), 4, append(appendText(nil, 12, []byte("projects/p/logs/l")), appendText(nil, 6, payload)...)))
+	}
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		var call writeCall
-		if newCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(wire)}, &call) != nil {
+		err := newCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(wire)}, &call)
+		if whole := proto.Unmarshal(wire, new(loggingpb.WriteLogEntriesRequest)); (err == nil) != (whole == nil) {
+			t.Fatalf("decoding says %v, and without the payloads %v", whole, err)
+		}
+		if err != nil {
 			return
 		}
 		s, err := New(Config{Now: func() time.Time { return noon }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole, err := call.whole()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,8 +59,8 @@ func FuzzWrite(f *testing.F) {
 		}
 		for _, e := range kept {
 			found := false
-			for _, sent := range call.req.Entries {
-				sent.ReceiveTimestamp = timestamppb.New(noon)
+			for i, sent := range call.req.Entries {
+				sent.ReceiveTimestamp, sent.Payload = timestamppb.New(noon), whole.Entries[i].Payload
 				found = found || proto.Equal(sent, e)
 			}
 			if !found {
@@ -73,4 +88,8 @@ func FuzzReadFrames(f *testing.F) {
 			t.Errorf("%d records of %d bytes are not the first of the file", len(records), size)
 		}
 	})
+}
+
+func appendText(b []byte, n protowire.Number, content []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(b, n, protowire.BytesType), content)
 }

@@ -40,8 +40,12 @@ func (s *Server) write(ctx context.Context, call writeCall) (*loggingpb.WriteLog
 	if f == nil {
 		return s.apply(call)
 	}
-	return (*f)(ctx, call.req, func() (*loggingpb.WriteLogEntriesResponse, error) {
-		changed, err := newWriteCall(call.req) // the interposer may have changed it
+	req, err := call.whole()
+	if err != nil {
+		return nil, invalid("%v", err)
+	}
+	return (*f)(ctx, req, func() (*loggingpb.WriteLogEntriesResponse, error) {
+		changed, err := newWriteCall(req) // the interposer may have changed it
 		if err != nil {
 			return nil, err
 		}
@@ -51,7 +55,7 @@ func (s *Server) write(ctx context.Context, call writeCall) (*loggingpb.WriteLog
 
 func (s *Server) apply(call writeCall) (*loggingpb.WriteLogEntriesResponse, error) {
 	req := call.req
-	if call.size > maxRequestBytes {
+	if len(call.wire) > maxRequestBytes {
 		s.stats.refused.Add(int64(len(req.Entries)))
 		return nil, invalid("Request payload size exceeds the limit: %d bytes.", maxRequestBytes)
 	}
@@ -107,9 +111,14 @@ func (a *acceptor) accept(e *loggingpb.LogEntry, wire []byte) (*record, error) {
 	}
 	size := len(wire)
 	if shortenLabels(e) || e.ReceiveTimestamp != nil {
-		e.ReceiveTimestamp = nil // the service's alone to set
+		whole := new(loggingpb.LogEntry)
+		if err := proto.Unmarshal(wire, whole); err != nil {
+			return nil, invalid("%v", err)
+		}
+		whole.Labels, whole.ReceiveTimestamp = e.Labels, nil // the service's alone to set
+		e.ReceiveTimestamp = nil
 		var err error
-		if wire, err = proto.Marshal(e); err != nil {
+		if wire, err = proto.Marshal(whole); err != nil {
 			return nil, invalid("%v", err)
 		}
 	}
