@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"cloud.google.com/go/logging/apiv2/loggingpb"
 	"github.com/google/go-cmp/cmp"
@@ -110,11 +111,12 @@ func TestLineIsWhatGKEReads(t *testing.T) {
 
 func FuzzSealFields(f *testing.F) {
 	f.Add([]byte(`{"a":[1,{"b":null}],"c":1e400}`))
+	f.Add([]byte("\"\xff\""))
 	f.Fuzz(func(t *testing.T, fields []byte) {
 		sealed, err := New(Config{}).Seal(nil, &forwarder.Entry{Fields: fields}, time.Now())
 		if err == nil {
 			unseal(t, sealed)
-		} else if json.Valid(fields) {
+		} else if json.Valid(fields) && utf8.Valid(fields) { // as an Entry's are
 			t.Fatalf("valid JSON is not sealed: %v", err)
 		}
 	})
