@@ -13,6 +13,8 @@ const (
 	foldTime = 2 * time.Second
 	// twinTime is how much apart the same error may seem to be written in two files.
 	twinTime = 10 * time.Millisecond
+	// maxTwins is how many of the latest are looked at: in a flood all may say the same.
+	maxTwins = 64
 	// foldsKept is how long what was found is remembered: a record may wait so long for its exchange. Of a flood, the latest are.
 	foldsKept = enough + foldTime
 	maxFolds  = 4096
@@ -51,7 +53,8 @@ func (f *folds) twin(c *candidate) (of match) {
 		return of
 	}
 	r := c.finding.Record
-	for _, other := range f.texts[f.essence(c)] {
+	same := f.texts[f.essence(c)]
+	for _, other := range same[max(0, len(same)-maxTwins):] {
 		switch {
 		case other.file == c.finding.File:
 		case fine(r.Time) && fine(other.stamp) && !r.Time.Equal(other.stamp):

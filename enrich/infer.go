@@ -140,8 +140,9 @@ func (j *Joiner) weigh(c *candidate, now time.Time, last bool) {
 			continue
 		}
 		k.changed = true
+		weight := p.weight
 		*p = j.evidence.traffic.partOf(x, o.sighting, o.at, now)
-		p.other = named != nil && !named[i]
+		p.weight, p.other = weight, named != nil && !named[i]
 	}
 	if k.changed && (last || len(k.seen) < maxSeen || now.Sub(k.fitted) > fitting) {
 		k.fit()
@@ -217,7 +218,8 @@ func (j *Joiner) onPath(c *candidate, last bool, _ time.Time) *Exchange {
 	case 1:
 		return fit[0]
 	}
-	if x := j.likeliest(c, last); x != nil && c.observed.sighting.alone(x) {
+	s := c.observed.sighting
+	if x := j.likeliest(c, last); x != nil && (s.alone(x) || s.weight(x) >= beyondRivals) {
 		return x
 	}
 	return nil
@@ -244,7 +246,7 @@ func (j *Joiner) ofKind(c *candidate, last bool, now time.Time) *Exchange {
 	found, n := c.kind.found(s)
 	doubt := j.doubt(c.kind, found, n, now)
 	switch {
-	case classOf(x) == failed && !s.alone(x):
+	case classOf(x) == failed && !s.alone(x) && s.weight(x) < beyondRivals:
 		return nil
 	case doubt <= beyondChance, doubt <= notByChance && classOf(x) == failed && 10*found >= 3*n:
 		return x
@@ -255,6 +257,18 @@ func (j *Joiner) ofKind(c *candidate, last bool, now time.Time) *Exchange {
 // Of the records of a kind that have found somebody, so many may be somebody else's: where nothing else is asked for, and where
 // it is.
 const beyondChance, notByChance = 0.05, 0.3
+
+// beyondRivals is how likely it must be that an exchange wrote a record where another one failed about then.
+const beyondRivals = 0.999
+
+func (s *sighting) weight(x *Exchange) (sum float64) {
+	for _, p := range s.parts {
+		if p.to == nameFor(x) {
+			sum += p.weight
+		}
+	}
+	return sum
+}
 
 // alone says that no other exchange which may have written the record failed about then, or may yet.
 func (s *sighting) alone(x *Exchange) bool {

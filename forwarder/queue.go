@@ -9,7 +9,7 @@ import (
 
 // The queue takes no more than this; whoever puts waits. The log files are the buffer, memory is not.
 const (
-	queueFindings = 1000
+	queueFindings = 500
 	queueBytes    = 2 << 20
 )
 

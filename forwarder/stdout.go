@@ -75,7 +75,11 @@ func TraceName(project, trace string) string {
 }
 
 // LatencyText is a duration as JSON has that of Protocol Buffers: "0.123000s".
-func LatencyText(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 6, 64) + "s" }
+func LatencyText(d time.Duration) string {
+	us := d.Round(time.Microsecond).Microseconds()
+	b := strconv.AppendInt(make([]byte, 0, 24), 1e6+us%1e6, 10) // six digits behind a one
+	return strconv.FormatInt(us/1e6, 10) + "." + string(b[1:]) + "s"
+}
 
 // Send writes the lines.
 func (s Stdout) Send(_ context.Context, batch [][]byte) Outcome {
