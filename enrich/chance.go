@@ -22,10 +22,12 @@ const (
 	trialEvery = 30 * time.Second
 )
 
-// doubt gives what share of a kind's records that have found somebody is somebody else's, of whom found have among n. Those that
-// have found nobody tell how many are nobody's at most, and the trial how many of these chance finds somebody for (J. Storey,
-// A direct approach to false discovery rates, 2002).
-func (j *Joiner) doubt(k *kind, found, n int, now time.Time) float64 {
+// doubt gives what share of the records of c's kind that have found somebody is somebody else's. Those that have found nobody tell
+// how many are nobody's at most, and the trial how many of these chance finds somebody for (J. Storey, A direct approach to false
+// discovery rates, 2002).
+func (j *Joiner) doubt(c *candidate, now time.Time) float64 {
+	k := j.evidence.kindOf(c)
+	found, n := k.found(c.observed.sighting)
 	if found == 0 {
 		return 1
 	}

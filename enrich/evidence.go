@@ -261,15 +261,6 @@ func (t *template) takes(words []string) bool {
 	return 5*same >= 3*of
 }
 
-// isSomebodys says whether records of this kind have come from exchanges so far.
-func (e *evidence) isSomebodys(c *candidate) bool {
-	n, nobody := 0.0, 0.0
-	for _, s := range e.kindOf(c).seen {
-		n, nobody = n+1-s.nobody, nobody+s.nobody
-	}
-	return n >= 2 && nobody < 0.1*n
-}
-
 // kindOf gives the kind that the record is of.
 func (e *evidence) kindOf(c *candidate) *kind {
 	if c.kind == nil {

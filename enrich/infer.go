@@ -93,7 +93,7 @@ func (j *Joiner) infer(c *candidate, now time.Time) match {
 	}
 	if !o.looked {
 		o.looked = true
-		if m := j.byOtherLines(c); m.exchange != nil {
+		if m := j.byOtherLines(c, now); m.exchange != nil {
 			return m
 		}
 	}
@@ -218,8 +218,7 @@ func (j *Joiner) onPath(c *candidate, last bool, _ time.Time) *Exchange {
 	case 1:
 		return fit[0]
 	}
-	s := c.observed.sighting
-	if x := j.likeliest(c, last); x != nil && (s.alone(x) || s.weight(x) >= beyondRivals) {
+	if x := j.likeliest(c, last); x != nil && c.observed.sighting.alone(x) {
 		return x
 	}
 	return nil
@@ -244,7 +243,7 @@ func (j *Joiner) ofKind(c *candidate, last bool, now time.Time) *Exchange {
 		return nil
 	}
 	found, n := c.kind.found(s)
-	doubt := j.doubt(c.kind, found, n, now)
+	doubt := j.doubt(c, now)
 	switch {
 	case classOf(x) == failed && !s.alone(x) && s.weight(x) < beyondRivals:
 		return nil

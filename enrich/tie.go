@@ -20,7 +20,7 @@ const (
 
 // byOtherLines looks in the file, backwards from the record, for another line that ties what the record names to an
 // exchange: the app's own ID of the request, or the thread or process that serves it.
-func (j *Joiner) byOtherLines(c *candidate) match {
+func (j *Joiner) byOtherLines(c *candidate, now time.Time) match {
 	r := c.finding.Record
 	for _, id := range ownIDs(r) {
 		if x := j.tiedBy(c, id, false); x != nil {
@@ -34,7 +34,7 @@ func (j *Joiner) byOtherLines(c *candidate) match {
 	if x := j.tiedBy(c, thread, true); x != nil && c.mayBe(x) {
 		return match{exchange: x, by: byWorker, inferred: true}
 	}
-	if pid != "" && j.evidence.isSomebodys(c) { // a process may do many things at once
+	if pid != "" && j.doubt(c, now) <= beyondChance { // a process may do many things at once
 		if x := j.tiedBy(c, pid, true); x != nil && len(c.observed.open) == 1 && c.mayBe(x) {
 			return match{exchange: x, by: byWorker, inferred: true}
 		}
