@@ -69,42 +69,36 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return proto.Unmarshal(lean, call.req)
 }
 
+var payloadField = (*loggingpb.LogEntry)(nil).ProtoReflect().Descriptor().Fields().ByName("json_payload").Number()
+
 // withoutPayloads gives a request in which each jsonPayload is empty; it is not
 // ok where decoding one would fail.
 func withoutPayloads(request []byte) (lean []byte, ok bool) {
+	return replaced(request, entriesField, func(entry []byte) ([]byte, bool) {
+		return replaced(entry, payloadField, func(payload []byte) ([]byte, bool) {
+			return nil, structForm.fits(payload, maxNested)
+		})
+	})
+}
+
+// replaced gives a message with other contents of one field; it is not ok where
+// the message is broken, or with says so.
+func replaced(wire []byte, number protowire.Number, with func(content []byte) ([]byte, bool)) (lean []byte, ok bool) {
 	read := 0
-	for f := range fields(request) {
+	lean = make([]byte, 0, 512)
+	for f := range fields(wire) {
 		read += len(f.whole)
-		if f.number != entriesField || f.content == nil {
+		if f.number != number || f.content == nil {
 			lean = append(lean, f.whole...)
 			continue
 		}
-		entry, ok := withoutPayload(f.content)
+		content, ok := with(f.content)
 		if !ok {
 			return nil, false
 		}
-		lean = protowire.AppendBytes(protowire.AppendTag(lean, entriesField, protowire.BytesType), entry)
+		lean = protowire.AppendBytes(protowire.AppendTag(lean, number, protowire.BytesType), content)
 	}
-	return lean, read == len(request)
-}
-
-var payloadField = (*loggingpb.LogEntry)(nil).ProtoReflect().Descriptor().Fields().ByName("json_payload").Number()
-
-func withoutPayload(entry []byte) (lean []byte, ok bool) {
-	read := 0
-	lean = make([]byte, 0, 512)
-	for f := range fields(entry) {
-		read += len(f.whole)
-		if f.number != payloadField || f.content == nil {
-			lean = append(lean, f.whole...)
-			continue
-		}
-		if !structForm.fits(f.content, maxNested) {
-			return nil, false
-		}
-		lean = protowire.AppendBytes(protowire.AppendTag(lean, payloadField, protowire.BytesType), nil)
-	}
-	return lean, read == len(entry)
+	return lean, read == len(wire)
 }
 
 // maxNested is how deep a payload is looked through.
