@@ -28,9 +28,10 @@ var secrets = []secret{
 }
 
 func redact(text string) string {
-	for i, hit := 0, signsIn(text); hit != 0 && i < len(secrets); i++ {
+	hit := signsIn(text)
+	for i, s := range secrets {
 		if hit&signs.of[i] != 0 {
-			text = secrets[i].pattern.ReplaceAllString(text, secrets[i].with)
+			text = s.pattern.ReplaceAllString(text, s.with)
 		}
 	}
 	return text
