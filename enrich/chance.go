@@ -22,19 +22,20 @@ const (
 	trialEvery = 30 * time.Second
 )
 
-// doubt gives what share of the records of c's kind that have found somebody is somebody else's. Those that have found nobody tell
-// how many are nobody's at most, and the trial how many of these chance finds somebody for (J. Storey, A direct approach to false
-// discovery rates, 2002).
-func (j *Joiner) doubt(c *candidate, now time.Time) float64 {
+// doubt gives what share of the other records of c's kind have found somebody, and what share of these is somebody else's. Those that
+// have found nobody tell how many are nobody's at most, and the trial how many of these chance finds somebody for (J. Storey, A
+// direct approach to false discovery rates, 2002).
+func (j *Joiner) doubt(c *candidate, now time.Time) (owned, doubt float64) {
 	k := j.evidence.kindOf(c)
 	found, n := k.found(c.observed.sighting)
 	if found == 0 {
-		return 1
+		return 0, 1
 	}
 	j.try(k, now)
 	chance := float64(k.trial.found+1) / float64(k.trial.n+2)
 	nobodys := min(1, float64(n-found+1)/float64(n+1)/(1-chance))
-	return nobodys * chance * float64(n) / float64(found)
+	owned = float64(found) / float64(n)
+	return owned, nobodys * chance / owned
 }
 
 // try makes a trial of the kind, if it has changed much since the last.

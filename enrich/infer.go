@@ -242,12 +242,11 @@ func (j *Joiner) ofKind(c *candidate, last bool, now time.Time) *Exchange {
 	if x == nil {
 		return nil
 	}
-	found, n := c.kind.found(s)
-	doubt := j.doubt(c, now)
+	owned, doubt := j.doubt(c, now)
 	switch {
 	case classOf(x) == failed && !s.alone(x) && s.weight(x) < beyondRivals:
 		return nil
-	case doubt <= beyondChance, doubt <= notByChance && classOf(x) == failed && 10*found >= 3*n:
+	case doubt <= beyondChance, doubt <= notByChance && classOf(x) == failed && owned >= enoughOwned:
 		return x
 	}
 	return nil
@@ -256,6 +255,9 @@ func (j *Joiner) ofKind(c *candidate, last bool, now time.Time) *Exchange {
 // Of the records of a kind that have found somebody, so many may be somebody else's: where nothing else is asked for, and where
 // it is.
 const beyondChance, notByChance = 0.05, 0.3
+
+// enoughOwned is what share of a kind must have found somebody where its doubt is larger.
+const enoughOwned = 0.3
 
 // beyondRivals is how likely it must be that an exchange wrote a record where another one failed about then.
 const beyondRivals = 0.999
