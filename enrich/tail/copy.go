@@ -34,7 +34,7 @@ func (t *Tailer) displaced(v *view, f *File, now time.Time, since int64) {
 		if t.byKey[e.key] != nil || t.config.stamp(e.info) < since-slack.Nanoseconds() {
 			continue
 		}
-		src, _ := t.openFound(e)
+		src := t.openFound(e)
 		g := t.begin(f.Path, e, src, 0)
 		g.away, g.unsure = now, e.size == 0 || src == nil || t.original(src, e.size) != nil
 		t.order(g)
@@ -74,13 +74,12 @@ func (f *File) resembles(content io.ReaderAt, size int64) bool {
 
 // wakesLike is startsLike of a file that is closed and was not seen to change.
 func (f *File) wakesLike(content io.ReaderAt, size int64) bool {
-	src, err := os.Open(f.name)
+	src, _, err := openAs(f.name, f.key)
 	if err != nil {
 		return false
 	}
 	defer src.Close()
-	i, err := fstat(src)
-	return err == nil && i.key == f.key && same(src, content, min(size, window)) && same(src, content, size)
+	return same(src, content, min(size, window)) && same(src, content, size)
 }
 
 // startsLike says whether content is also the beginning of f's file as it is now. Of an empty one that is not known yet.
@@ -159,8 +158,7 @@ func (t *Tailer) reach(e entry) *os.File {
 	if g := t.byKey[e.key]; g != nil && g.src != nil {
 		return again(g.src)
 	}
-	src, _ := t.openFound(e)
-	return src
+	return t.openFound(e)
 }
 
 // mayBeAt says whether a copy of f can have that name: that of a rotated file, or its own, if much of it is known.

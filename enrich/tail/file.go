@@ -228,18 +228,33 @@ func (t *Tailer) next(f *File, now time.Time, final bool) (b *Block, more bool) 
 // errChanged says that a file does not hold the bytes any more that were read from it.
 var errChanged = errors.New("the file was truncated or rewritten")
 
+// errMoved says that another file has the name by now.
+var errMoved = errors.New("another file has this name now")
+
+// openAs opens what is at path, if that is the file with this identity: names move while we look. What has taken its place would be
+// read as the file it is not, and the file itself never.
+func openAs(path string, k key) (*os.File, info, error) {
+	src, err := os.Open(path)
+	if err != nil {
+		return nil, info{}, err
+	}
+	i, err := fstat(src)
+	if err != nil || i.key != k {
+		src.Close()
+		return nil, info{}, errMoved
+	}
+	return src, i, nil
+}
+
 // open opens f where it is now, and makes sure that it is the file that we know.
 func (t *Tailer) open(f *File, now time.Time) bool {
-	src, err := os.Open(f.name)
-	if err != nil {
+	src, i, err := openAs(f.name, f.key)
+	if err != nil && err != errMoved {
 		t.say(f.name, err)
-		f.due = now.Add(time.Second)
-		return false
+	} else {
+		t.over(f.name)
 	}
-	t.over(f.name)
-	i, err := fstat(src)
-	if err != nil || i.key != f.key { // it was renamed after the last look; the next one finds it
-		src.Close()
+	if err != nil { // where it was renamed after the last look, the next one finds it
 		f.due = now.Add(time.Second)
 		return false
 	}

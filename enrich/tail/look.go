@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -312,21 +311,13 @@ func (t *Tailer) lose(f *File, reason string) {
 		zap.String("reason", reason), zap.Int64("position", f.read), zap.Int64("bytesKnown", lost))
 }
 
-// openFound opens what a look found, and nothing that has taken its place meanwhile: that would be read as the file it is not,
-// and the file itself never.
-func (t *Tailer) openFound(e entry) (*os.File, error) {
-	src, err := os.Open(e.path)
-	if err != nil {
-		if !os.IsNotExist(err) {
-			t.say(e.path, err)
-		}
-		return nil, err
+// openFound opens what a look found; nil: it is not there any more, or cannot be opened.
+func (t *Tailer) openFound(e entry) *os.File {
+	src, _, err := openAs(e.path, e.key)
+	if err != nil && err != errMoved && !os.IsNotExist(err) {
+		t.say(e.path, err)
 	}
-	if i, err := fstat(src); err != nil || i.key != e.key {
-		src.Close()
-		return nil, &fs.PathError{Op: "open", Path: e.path, Err: fs.ErrNotExist}
-	}
-	return src, nil
+	return src
 }
 
 // meet decides what a file is that we do not know.
@@ -334,8 +325,8 @@ func (t *Tailer) meet(e entry) {
 	if t.binary[e.key] {
 		return
 	}
-	src, err := t.openFound(e)
-	if err != nil { // it may be rotated away before we are allowed to read it, or was just now: it is searched for then
+	src := t.openFound(e)
+	if src == nil { // it may be rotated away before we are allowed to read it, or was just now: it is searched for then
 		g := t.begin(e.path, e, nil, t.start(e))
 		g.unsure = g.read == 0 && t.hasBase(e)
 		t.order(g)
