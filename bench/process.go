@@ -43,12 +43,11 @@ func (b *bench) start(name, addr string, cmd *exec.Cmd) (*process, error) {
 	}
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
+	p, err := b.launch(name, cmd)
+	if err != nil {
+		return nil, err
 	}
-	p := &process{name, cmd, log.Name(), addr}
-	b.up = append(b.up, p)
+	p.log, p.addr = log.Name(), addr
 	err = await(name, func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
@@ -60,6 +59,17 @@ func (b *bench) start(name, addr string, cmd *exec.Cmd) (*process, error) {
 		printed, _ := os.ReadFile(p.log)
 		return nil, fmt.Errorf("%w\n%s", err, printed)
 	}
+	return p, nil
+}
+
+// launch starts a program in a process group of its own.
+func (b *bench) launch(name string, cmd *exec.Cmd) (*process, error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	p := &process{name: name, cmd: cmd}
+	b.up = append(b.up, p)
 	return p, nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 )
 
@@ -250,12 +249,10 @@ func (b *bench) readCollector(path string, f format, errors int) (reading, error
 		return reading{}, err
 	}
 	cmd := exec.Command(program, "--config", config)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	p, err := b.launch("otelcol", cmd)
+	if err != nil {
 		return reading{}, err
 	}
-	p := &process{name: "otelcol", cmd: cmd}
-	b.up = append(b.up, p)
 	defer b.end(p)
 	if err := await("the Collector's entries", func() bool { return cloud.count() >= errors }); err != nil {
 		return reading{}, fmt.Errorf("%w: %d of %d", err, cloud.count(), errors)
@@ -289,12 +286,10 @@ func (b *bench) readRsyslog(path string, f format, errors int) (reading, error) 
 		return reading{}, err
 	}
 	cmd := exec.Command(program, "-n", "-f", config, "-i", filepath.Join(dir, "pid"))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	p, err := b.launch("rsyslogd", cmd)
+	if err != nil {
 		return reading{}, err
 	}
-	p := &process{name: "rsyslogd", cmd: cmd}
-	b.up = append(b.up, p)
 	defer b.end(p)
 	err = await("rsyslog", func() bool {
 		content, _ := os.ReadFile(out)
