@@ -79,6 +79,7 @@ torture-delivery: build bin/otelcol
 
 # The OpenTelemetry Collector, as a peer: some ten minutes.
 bin/otelcol: bench/otelcol.yaml
+	mkdir -p .cache bin
 	$(GO) run go.opentelemetry.io/collector/cmd/builder@v0.165.0 --config $<
 	cp .cache/otelcol/otelcol $@
 

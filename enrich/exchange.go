@@ -10,7 +10,7 @@ import (
 // An Exchange is one request and its answer, as the proxy saw it. It is open from its first byte in until its answer's
 // last byte out. It holds no type of any HTTP library: more than one engine reports through it.
 type Exchange struct {
-	ID        string // the request ID that the app was sent
+	ID        string // the request ID that the app was sent; "" where only the user is known
 	Session   string // the session token, byte for byte; "" where none is known
 	SessionID uint64 // OpenReplay's number of the session; 0 where it is not known
 	SessionBy string // how Session was found: "header", "sessionId", "cookie", "learned"
@@ -24,7 +24,8 @@ type Exchange struct {
 	IDs []string
 	// AppSession is a keyed hash of the app's own session cookie; 0 where none came.
 	AppSession uint64
-	// Upstream is our end of the connection to the app that serves this exchange; zero until one was chosen.
+	// Upstream is our end of the connection to the app that serves this exchange; zero until one was chosen. Its port is 0 where
+	// no other connection has that address.
 	Upstream netip.AddrPort
 
 	Begin  time.Time

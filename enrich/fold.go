@@ -2,6 +2,7 @@ package enrich
 
 import (
 	"hash/maphash"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -29,7 +30,7 @@ type folds struct {
 }
 
 type foldKey struct {
-	exchange string
+	exchange string // its ID, or the session where only that is known
 	text     uint64
 }
 
@@ -53,16 +54,16 @@ func (f *folds) twin(c *candidate) (of match) {
 		return of
 	}
 	r := c.finding.Record
-	same := f.texts[f.essence(c)]
+	same, whose := f.texts[f.essence(c)], ""
 	for _, other := range same[max(0, len(same)-maxTwins):] {
 		switch {
 		case other.file == c.finding.File:
 		case fine(r.Time) && fine(other.stamp) && !r.Time.Equal(other.stamp):
 		case c.source.written(r).Sub(other.wrote).Abs() > twinTime:
-		case of.exchange != nil && of.exchange.ID != other.match.exchange.ID:
+		case of.exchange != nil && whose != other.exchange:
 			return match{}
 		default:
-			of = other.match
+			of, whose = other.match, other.exchange
 		}
 	}
 	return of
@@ -81,7 +82,11 @@ func (f *folds) add(c *candidate, now time.Time) bool {
 	f.forget(now)
 	r := c.finding.Record
 	wrote := c.source.written(r)
-	key := foldKey{c.match.exchange.ID, f.essence(c)}
+	x := c.match.exchange
+	key := foldKey{x.ID, f.essence(c)}
+	if x.ID == "" {
+		key.exchange = x.Session + strconv.FormatUint(x.SessionID, 10)
+	}
 	first := f.first[key]
 	if first == nil || wrote.Sub(first.wrote).Abs() > foldTime {
 		first = &fold{key, c, c.finding.File, c.match, r.Time, wrote, now}

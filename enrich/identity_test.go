@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/openreplay/log-sidecar/enrich/record"
 )
 
@@ -71,6 +73,19 @@ func TestTheConnectionTellsTheExchange(t *testing.T) {
 	found, _ := join(t, exchanges{a, b}, line, nil)
 	if len(found) != 1 || found[0][:9] != "session-a" {
 		t.Errorf("found %q, want session-a", found)
+	}
+}
+
+// TestAnAddressOfItsOwnTellsTheConnection: where each connection has one, a log need not name the port.
+func TestAnAddressOfItsOwnTellsTheConnection(t *testing.T) {
+	a, b := exchange(idA, "session-a"), exchange(idB, "session-b")
+	a.Upstream, b.Upstream = netip.MustParseAddrPort("127.33.4.5:0"), netip.MustParseAddrPort("127.33.4.6:0")
+	for _, client := range []string{"127.33.4.5", "::ffff:127.33.4.5", "127.33.4.5:41506"} {
+		line := "2026/11/23 22:56:52 [error] 7#7: *3 stock is gone, client: " + client + ", server: shop\n"
+		found, j := join(t, exchanges{a, b}, line, nil)
+		if ways := testutil.ToFloat64(j.metrics.matched.WithLabelValues("sourceAddress")); len(found) != 1 || found[0][:9] != "session-a" || ways != 1 {
+			t.Errorf("client %s: found %q, %v by sourceAddress, want session-a", client, found, ways)
+		}
 	}
 }
 

@@ -331,7 +331,7 @@ func (j *Joiner) audit(c *candidate, now time.Time) {
 	if o == nil || o.blind || x.End.IsZero() {
 		return
 	}
-	if c.match.by == byConnection && x.End.Before(o.at.Add(-slip)) {
+	if c.match.ofConnection() && x.End.Before(o.at.Add(-slip)) {
 		if j.refresh(o); o.mayFail() {
 			return // not certain enough to learn from
 		}
@@ -387,5 +387,5 @@ const heldUp = 200 * time.Millisecond
 // one of them fails is to be seen.
 func (c *candidate) afterwards() bool {
 	x, o := c.match.exchange, c.observed
-	return c.match.by == byConnection && !x.End.IsZero() && o.at.Sub(x.End) > slip && len(o.open) > 0
+	return c.match.ofConnection() && !x.End.IsZero() && o.at.Sub(x.End) > slip && len(o.open) > 0
 }

@@ -39,6 +39,8 @@ type Exchanges interface {
 	ByID(id string, yield func(Exchange) bool)
 	// BySession gives the exchanges that carried the session's token.
 	BySession(token string, yield func(Exchange) bool)
+	// ByAppSession gives the exchanges that came with the app's session cookie of this hash, the latest first.
+	ByAppSession(hash uint64, yield func(Exchange) bool)
 	// ByUpstream gives the exchanges that the connection with our end addr served about then, the latest first.
 	ByUpstream(addr netip.AddrPort, at time.Time, yield func(Exchange) bool)
 	// During gives the exchanges that were open at some moment from from to to.
@@ -301,7 +303,7 @@ func (j *Joiner) consider(ctx context.Context, s *source, f *Finding, now time.T
 	}
 	c := &candidate{finding: *f, source: s, until: now.Add(patience), match: j.exact(s, f.Record)}
 	c.audit = j.audits.AllowN(now, 1)
-	if c.audit || c.match.exchange == nil || c.match.by == byConnection {
+	if c.audit || c.match.exchange == nil || c.match.ofConnection() {
 		c.observed = j.observe(c)
 	}
 	if c.match.exchange == nil && c.match.reason != ambiguous {
@@ -382,11 +384,11 @@ func (j *Joiner) decide(ctx context.Context, c *candidate, now time.Time) error 
 	if f.Record.Time.IsZero() {
 		f.Record.Time = f.Record.Arrived
 	}
-	if c.audit && c.match.exchange != nil && !c.match.inferred {
+	if c.audit && c.match.exchange != nil && !c.match.inferred && !c.match.ofUser() {
 		j.audit(c, now)
 	}
 	f.Exchange, f.By, f.Inferred = c.match.exchange, c.match.by, c.match.inferred
-	if f.By == byConnection {
+	if c.match.ofConnection() {
 		c.source.endings.add(f.Record, c.source.written(f.Record), f.Exchange)
 	}
 	matched := f.Exchange != nil && f.Exchange.HasSession()

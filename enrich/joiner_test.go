@@ -47,6 +47,14 @@ func (e exchanges) BySession(token string, yield func(Exchange) bool) {
 	}
 }
 
+func (e exchanges) ByAppSession(hash uint64, yield func(Exchange) bool) {
+	for i := len(e) - 1; i >= 0; i-- {
+		if e[i].AppSession == hash && !yield(e[i]) {
+			return
+		}
+	}
+}
+
 func (e exchanges) ByUpstream(addr netip.AddrPort, at time.Time, yield func(Exchange) bool) {
 	for i := len(e) - 1; i >= 0; i-- {
 		if e[i].Upstream == addr && !e[i].Begin.After(at) && !yield(e[i]) {

@@ -27,6 +27,7 @@ const (
 	byConnection   = "connection"
 	bySource       = "sourceAddress"
 	byAppID        = "appId"
+	byAppSession   = "appSession"
 	byWorker       = "worker"
 	byPath         = "path"
 	byKind         = "kind"
@@ -52,15 +53,19 @@ func matched(x *Exchange, by string) match { return match{exchange: x, by: by} }
 // exact looks for what can belong to one exchange alone.
 func (j *Joiner) exact(s *source, r *record.Record) match {
 	m := j.byWords(s, r)
-	if m.exchange != nil || m.reason == ambiguous {
+	if m.exchange != nil && !m.ofUser() || m.reason == ambiguous {
 		return m
 	}
 	if j.afterwards && r.Time.IsZero() {
 		return m
 	}
-	return j.byPort(r.Client, s.written(r), s.endings.late(), func(x *Exchange) bool {
+	own := j.byPort(r.Client, s.written(r), s.endings.late(), func(x *Exchange) bool {
 		return (r.Status == 0 || x.Status == 0 || r.Status == x.Status) && (r.Method == "" || isOf(x, r.Method, r.Path, r.Query))
 	})
+	if m.exchange != nil && (own.exchange == nil || differ(own.exchange, m.exchange)) {
+		return m
+	}
+	return own
 }
 
 // byWords looks for an ID among the record's words. An ID that several sessions sent proves nothing: a wrong user is
@@ -80,9 +85,9 @@ func (j *Joiner) byWords(s *source, r *record.Record) match {
 			best = m
 		case differ(m.exchange, best.exchange):
 			return none(ambiguous)
-		case !best.exchange.HasSession():
+		case !best.exchange.HasSession() && !m.ofUser():
 			best = m
-		case best.by == byToken || m.by != byToken && m.exchange.Begin.After(best.exchange.Begin):
+		case best.ofUser() || !m.ofUser() && m.exchange.Begin.After(best.exchange.Begin):
 			best = m
 		}
 	}
@@ -98,8 +103,8 @@ func (j *Joiner) byWord(s *source, r *record.Record, word string) match {
 	by := byToken
 	if j.config.Exchanges.ByID(word, gather); len(holders) > 0 {
 		by = ""
-	} else {
-		j.config.Exchanges.BySession(word, gather)
+	} else if j.config.Exchanges.BySession(word, gather); len(holders) == 0 {
+		return j.byAppSession(s, r, word)
 	}
 	x, clash := theOne(holders, r.Arrived)
 	switch {
@@ -107,11 +112,51 @@ func (j *Joiner) byWord(s *source, r *record.Record, word string) match {
 		return none(ambiguous)
 	case x == nil || s.stood(word, earliest(holders).Add(-readLate)):
 		return none(noID)
-	case by == "":
-		by = wayOf(word, x)
+	case by == byToken:
+		return ofUser(x, r, by)
 	}
-	return matched(x, by)
+	return matched(x, wayOf(word, x))
 }
+
+// byAppSession looks for the user whose app session the word is. Its cookie must have been given by the app, or not stand in
+// the log before it came: a client can send any cookie.
+func (j *Joiner) byAppSession(s *source, r *record.Record, word string) match {
+	if j.config.Sessions == nil {
+		return none(noID)
+	}
+	key, given := j.config.Sessions.KeyOf(word)
+	var holders []Exchange
+	first := r.Arrived
+	j.config.Exchanges.ByAppSession(key, func(x Exchange) bool {
+		first = earlier(first, x.Begin)
+		if r.Arrived.Sub(x.Begin) < sameVisit || x.End.IsZero() {
+			holders = append(holders, x)
+		}
+		return len(holders) < maxSharers
+	})
+	x, clash := theOne(holders, r.Arrived)
+	switch {
+	case clash:
+		return none(ambiguous)
+	case x == nil || !given && s.stood(word, first.Add(-readLate)):
+		return none(noID)
+	}
+	return ofUser(x, r, byAppSession)
+}
+
+// sameVisit is how long after a request a record that names its app session is still taken for the same visit's.
+const sameVisit = 10 * time.Minute
+
+// ofUser matches a record with a user. The request is x where that was under way or just over, and otherwise not known.
+func ofUser(x *Exchange, r *record.Record, by string) match {
+	if x.End.IsZero() || r.Arrived.Sub(x.End) < behind {
+		return matched(x, by)
+	}
+	return matched(&Exchange{Session: x.Session, SessionID: x.SessionID, SessionBy: x.SessionBy, AppSession: x.AppSession, Begin: x.Begin, End: x.End}, by)
+}
+
+// ofUser says whether the user is certain, and the request need not be.
+func (m match) ofUser() bool { return m.by == byToken || m.by == byAppSession }
 
 // theOne gives the latest of the exchanges that had begun at t, one that was open then before all others. They clash where
 // they are of different sessions.
@@ -169,23 +214,14 @@ const servedBefore = 8
 // where the next exchange had just taken the connection, it may be the one before. Where lines are written when their exchange
 // is over (late), it is the one whose end is next to them.
 func (j *Joiner) byPort(client netip.AddrPort, t time.Time, late bool, fits func(*Exchange) bool) match {
-	if client.Port() == 0 {
-		return none(noID)
-	}
-	var last []Exchange
-	j.config.Exchanges.ByUpstream(client, t, func(x Exchange) bool {
-		if !x.Begin.After(t) {
-			last = append(last, x)
-		}
-		return len(last) < servedBefore
-	})
+	last := j.servedBy(client, t)
 	if len(last) == 0 {
 		return none(noID)
 	}
 	if !fits(&last[0]) { // bytes that were held up name a request that the connection served before
 		for i, x := range last[1:] {
 			if fits(&x) && t.Sub(x.End) < maxDelay {
-				return matched(&last[i+1], byConnection)
+				return onConnection(&last[i+1])
 			}
 		}
 	}
@@ -195,12 +231,41 @@ func (j *Joiner) byPort(client netip.AddrPort, t time.Time, late bool, fits func
 	switch {
 	case len(last) == 1 || t.Sub(last[0].Begin) > connectionSlip || t.Sub(last[1].End) > 2*connectionSlip,
 		sameUser(&last[0], &last[1]):
-		return matched(&last[0], byConnection)
+		return onConnection(&last[0])
 	case last[0].End.IsZero() && last[0].Head.IsZero():
 		return match{reason: ambiguous, wait: true}
 	}
 	return oneOf(&last[0], &last[1], fits)
 }
+
+// servedBy gives the latest exchanges of the connection that had begun at t. One that has an address of its own is known by
+// that alone.
+func (j *Joiner) servedBy(client netip.AddrPort, t time.Time) (last []Exchange) {
+	take := func(x Exchange) bool {
+		if !x.Begin.After(t) {
+			last = append(last, x)
+		}
+		return len(last) < servedBefore
+	}
+	if client.Port() != 0 {
+		j.config.Exchanges.ByUpstream(client, t, take)
+	}
+	if addr := client.Addr().Unmap(); len(last) == 0 && addr.IsLoopback() {
+		j.config.Exchanges.ByUpstream(netip.AddrPortFrom(addr, 0), t, take)
+	}
+	return last
+}
+
+// onConnection names the way to the exchange that a connection served.
+func onConnection(x *Exchange) match {
+	if x.Upstream.Port() == 0 {
+		return matched(x, bySource)
+	}
+	return matched(x, byConnection)
+}
+
+// ofConnection says whether the connection told.
+func (m match) ofConnection() bool { return m.by == byConnection || m.by == bySource }
 
 // byEnd takes the one of two whose end is much nearer to t.
 func byEnd(a, b *Exchange, t time.Time) match {
@@ -210,9 +275,9 @@ func byEnd(a, b *Exchange, t time.Time) match {
 	}
 	switch toA, toB := t.Sub(a.End).Abs(), t.Sub(b.End).Abs(); {
 	case much*toA < toB:
-		return matched(a, byConnection)
+		return onConnection(a)
 	case much*toB < toA:
-		return matched(b, byConnection)
+		return onConnection(b)
 	}
 	return none(ambiguous)
 }
@@ -221,9 +286,9 @@ func byEnd(a, b *Exchange, t time.Time) match {
 func oneOf(a, b *Exchange, fits func(*Exchange) bool) match {
 	switch {
 	case fits(a) && !fits(b), a.Status >= 500 && b.Status < 500:
-		return matched(a, byConnection)
+		return onConnection(a)
 	case fits(b) && !fits(a), b.Status >= 500 && a.Status < 500:
-		return matched(b, byConnection)
+		return onConnection(b)
 	}
 	return none(ambiguous)
 }

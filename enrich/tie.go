@@ -147,7 +147,7 @@ func (x *Exchange) is(o *Exchange) bool { return o.Ref == x.Ref && o.ID == x.ID 
 
 // named gives the one exchange that a line can belong to: by an ID, by the connection, or by the request that it names.
 func (j *Joiner) named(c *candidate, r *record.Record) (found *Exchange) {
-	if m := j.byWords(c.source, r); m.exchange != nil {
+	if m := j.byWords(c.source, r); m.exchange != nil && !m.ofUser() {
 		return m.exchange
 	}
 	method, path, query := requestOf(r)

@@ -7,6 +7,9 @@ type Sessions interface {
 	// Again looks once more for the session of a request that had none when it came at begin, by the keyed hash of its
 	// cookie. wait says that it may still become known.
 	Again(appSession uint64, begin time.Time) (token string, id uint64, wait bool)
+	// KeyOf gives the hash of the cookie with which the app's session id comes. given says that the app gave that cookie to one
+	// browser, and to no other.
+	KeyOf(id string) (appSession uint64, given bool)
 	// Agrees says whether what is known by now still gives the request of the moment begin to that session.
 	Agrees(appSession uint64, begin time.Time, token string, id uint64) bool
 }

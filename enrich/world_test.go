@@ -77,6 +77,10 @@ func (w *world) During(from, to time.Time, yield func(Exchange) bool) {
 	w.where(func(x *Exchange) bool { return !x.Begin.After(to) && (x.End.IsZero() || !x.End.Before(from)) }, yield)
 }
 
+func (w *world) ByAppSession(hash uint64, yield func(Exchange) bool) {
+	w.where(func(x *Exchange) bool { return x.AppSession == hash }, yield)
+}
+
 func (w *world) ByUpstream(addr netip.AddrPort, at time.Time, yield func(Exchange) bool) {
 	var list []Exchange
 	w.where(func(x *Exchange) bool { return x.Upstream == addr && !x.Begin.After(at) }, func(x Exchange) bool {

@@ -84,6 +84,8 @@ func (b *builder) entry(f *enrich.Finding) *Entry {
 	}
 	if x := f.Exchange; x != nil {
 		e.Labels = b.labels(e.Labels, f, x)
+	}
+	if x := f.Exchange; x != nil && x.ID != "" {
 		e.Trace, e.SpanID = x.Trace()
 		b.request = Request{Method: x.Method, URL: b.clean(x.Target, x), Status: x.Status}
 		e.Request = &b.request

@@ -27,6 +27,7 @@ type app struct {
 	answerTimeout time.Duration
 	keepsClients  bool // the app is to see its clients' addresses
 	clients       *clientSide
+	addresses     *ownAddresses // nil: connections have the address that the machine gives them
 
 	h1 *hops
 	h2 *http.Transport
@@ -45,6 +46,12 @@ func newApp(c Config) (*app, error) {
 		if err := a.mayKeepClients(); err != nil {
 			return nil, err
 		}
+	}
+	if c.ConnectionAddress {
+		if err := a.mayGiveAddresses(); err != nil {
+			return nil, err
+		}
+		a.addresses = newOwnAddresses()
 	}
 	if err := a.secure(c); err != nil {
 		return nil, err

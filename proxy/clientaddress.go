@@ -76,15 +76,19 @@ func clientOfPool(pool string) netip.Addr {
 
 // connectFor connects for those who use the pool.
 func (a *app) connectFor(ctx context.Context, pool string) (net.Conn, error) {
+	plain := func(ctx context.Context) (net.Conn, error) { return a.connect(ctx, a.network, a.addr) }
+	if a.addresses != nil {
+		return a.addresses.dial(ctx, a.addr, plain)
+	}
 	client := clientOfPool(pool)
 	if !client.IsValid() {
-		return a.connect(ctx, a.network, a.addr)
+		return plain(ctx)
 	}
 	conn, reason := a.clients.try(ctx, client, a.network, a.addr)
 	if reason == nil {
 		return conn, nil
 	}
-	conn, err := a.connect(ctx, a.network, a.addr)
+	conn, err := plain(ctx)
 	if err == nil {
 		a.clients.failed(client, reason) // else the app is down, which says nothing
 	}

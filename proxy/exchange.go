@@ -253,7 +253,7 @@ func (x *exchange) roundTrip(r *http.Request) (*http.Response, error) {
 				if raw != nil {
 					l.written = raw.written.Load()
 				}
-				x.gotConn(l, local(info.Conn))
+				x.gotConn(l, netip.AddrPort{}) // it serves many at a time, and tells nothing
 			},
 			WroteRequest:   func(info httptrace.WroteRequestInfo) { x.wroteRequest(info.Err) },
 			Got100Continue: x.body.agree,

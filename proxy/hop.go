@@ -38,7 +38,7 @@ const maxAnswerHead = 10 << 20
 var errAnswerHead = errors.New("the answer's head is too long")
 
 func newHop(s *hops, pool string, conn net.Conn) *hop {
-	h := &hop{hops: s, pool: pool, conn: conn, raw: rawConn(conn), own: local(conn), left: -1}
+	h := &hop{hops: s, pool: pool, conn: conn, raw: rawConn(conn), own: s.app.upstream(conn), left: -1}
 	h.peek = silent(h.raw.Conn)
 	h.r = bufio.NewReader(h)
 	return h

@@ -13,11 +13,12 @@ type metrics struct {
 	refused   *prometheus.CounterVec
 	resent    prometheus.Counter
 	// clientLost counts connections to the app that were to be made from the client's address
-	clientLost *prometheus.CounterVec
-	panics     prometheus.Counter
-	tunnels    prometheus.Gauge
-	pages      *prometheus.CounterVec
-	relays     *prometheus.CounterVec
+	clientLost  *prometheus.CounterVec
+	addressLost prometheus.Counter
+	panics      prometheus.Counter
+	tunnels     prometheus.Gauge
+	pages       *prometheus.CounterVec
+	relays      *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -39,12 +40,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		ids: values(vector("request_ids_total", "Request IDs, by where they are from.", "origin"), kept, made, replaced),
 		sessions: values(vector("sessions_total", "How the session of a request was found, or why not.", "by"),
 			byHeader, bySessionID, byCookie, byLearned, byNone, byInvalid, byConflict),
-		errors:     vector("errors_total", "Answers that the app did not give or not to their end, by reason.", "reason"),
-		refused:    vector("refused_total", "Requests that were not handed on, by reason.", "reason"),
-		resent:     counter("resent_total", "Requests sent again because the app closed before a byte was written."),
-		clientLost: vector("client_address_lost_total", "Connections to the app that could not be made from the client's address, by reason.", "reason"),
-		panics:     counter("observer_panics_total", "Reports lost to a failure behind the proxy."),
-		tunnels:    auto.NewGauge(prometheus.GaugeOpts{Name: "sidecar_proxy_tunnels", Help: "Open WebSockets and other upgraded connections."}),
+		errors:      vector("errors_total", "Answers that the app did not give or not to their end, by reason.", "reason"),
+		refused:     vector("refused_total", "Requests that were not handed on, by reason.", "reason"),
+		resent:      counter("resent_total", "Requests sent again because the app closed before a byte was written."),
+		clientLost:  vector("client_address_lost_total", "Connections to the app that could not be made from the client's address, by reason.", "reason"),
+		addressLost: counter("connection_address_lost_total", "Connections to the app that could not be made from an address of their own."),
+		panics:      counter("observer_panics_total", "Reports lost to a failure behind the proxy."),
+		tunnels:     auto.NewGauge(prometheus.GaugeOpts{Name: "sidecar_proxy_tunnels", Help: "Open WebSockets and other upgraded connections."}),
 	}
 	m.pages = vector("tracker_pages_total", "Pages that were to have the tracker's script, by what came of it.", "result")
 	m.relays = vector("tracker_calls_total", "The tracker's calls that were relayed to OpenReplay, by the first digit of the status.", "class")

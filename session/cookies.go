@@ -2,6 +2,7 @@ package session
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"iter"
 	"math"
@@ -74,6 +75,34 @@ const (
 	telling       = 40
 	tellingByName = 30
 )
+
+// ownID gives the app's own ID of the session out of its cookie: what stands around it is for the server. Express signs it
+// (s:ID.signature), Java's servers add the name of a node (ID.node, ID!node!node), and Spring Session writes a UUID in base64.
+func ownID(name, value string) string {
+	id := value
+	switch name {
+	case "JSESSIONID":
+		if at := strings.IndexAny(value, ".!"); at > 0 {
+			id = value[:at]
+		}
+	case "SESSION":
+		if text, err := base64.StdEncoding.DecodeString(value); err == nil && len(text) == 36 && hexadecimal(string(text)) {
+			id = string(text)
+		}
+	default:
+		signed, found := strings.CutPrefix(value, "s%3A")
+		if !found {
+			signed, found = strings.CutPrefix(value, "s:")
+		}
+		if found {
+			id, _, _ = strings.Cut(signed, ".")
+		}
+	}
+	if !identifies(id) {
+		return value
+	}
+	return id
+}
 
 // random says whether a value looks as if it were made by chance.
 func random(value string) bool { return chance(value) >= telling }

@@ -174,7 +174,18 @@ func (m *Memory) Key(lines []string, page string) uint64 {
 	if name == "" {
 		return 0
 	}
-	return m.hash.of(name, value, page)
+	return m.keyOf(name, value, page)
+}
+
+// keyOf hashes what the app itself calls the session, which is what its logs have of it.
+func (m *Memory) keyOf(name, value, page string) uint64 { return m.hash.of(ownID(name, value), page) }
+
+// KeyOf gives the key of the app's session with this ID, as the app's log may name it. given says that the app was seen to give
+// it to one browser, and to no other.
+func (m *Memory) KeyOf(id string) (key uint64, given bool) {
+	key = m.hash.of(id, "")
+	m.locked(func() { given = m.givenOnce(key) })
+	return key, given
 }
 
 // best is the cookie whose name stands first among the well-known ones.
@@ -402,7 +413,7 @@ func (m *Memory) Replaced(key uint64, page string, lines, set []string, token st
 			if r == unknown && (key != 0 || !m.names.known(name)) && !m.names.trusts(name) {
 				return
 			}
-			m.replaced(key, m.hash.of(name, value, page), name, r == unknown, token, number, now.UnixNano())
+			m.replaced(key, m.keyOf(name, value, page), name, r == unknown, token, number, now.UnixNano())
 		})
 	}
 }

@@ -423,6 +423,33 @@ func TestARequestIsTakenBackWhenAnotherSessionBeganJustThen(t *testing.T) {
 	}
 }
 
+// TestTheIDThatAnAppLogs: what stands around it in the cookie is for the server.
+func TestTheIDThatAnAppLogs(t *testing.T) {
+	const uuid = "6f1c9d3e-95a1-4b9e-8f0e-0c2a54d3a111"
+	for cookie, id := range map[string]string{
+		"JSESSIONID=1F0C8A2B4D6E7F90A1B2C3D4E5F60718":                                      "1F0C8A2B4D6E7F90A1B2C3D4E5F60718",
+		"JSESSIONID=1F0C8A2B4D6E7F90A1B2C3D4E5F60718.node1":                                "1F0C8A2B4D6E7F90A1B2C3D4E5F60718", // Tomcat's jvmRoute
+		"JSESSIONID=kXh2Q8vT3jR5mN7pLd9sWz1c!-1407319224!771029":                           "kXh2Q8vT3jR5mN7pLd9sWz1c",         // WebLogic
+		"PHPSESSID=9m4e2mr0ui3e8a215n4gk7q1vs":                                             "9m4e2mr0ui3e8a215n4gk7q1vs",
+		"connect.sid=s%3AV1StGXR8_Z5jdHi6B-myT0pQ2wE4rT6y.c2lnbmF0dXJlLW9mLXRoZS1zZXJ2ZXI": "V1StGXR8_Z5jdHi6B-myT0pQ2wE4rT6y", // Express, signed
+		"SESSION=NmYxYzlkM2UtOTVhMS00YjllLThmMGUtMGMyYTU0ZDNhMTEx":                         uuid,                               // Spring Session
+		"sessionid=a.b4f3e2d1c0b9a8f7e6":                                                   "a.b4f3e2d1c0b9a8f7e6",
+	} {
+		s := newScene(t, nil)
+		if key, given := s.KeyOf(id); key != s.Key([]string{cookie}, "") || given {
+			t.Errorf("%s: the ID is not %s, or the app was seen to give it: %v", cookie, id, given)
+		}
+		s.answers("", cookie)
+		if _, given := s.KeyOf(id); !given {
+			t.Errorf("%s: the app gave it", cookie)
+		}
+		s.answers("", cookie)
+		if _, given := s.KeyOf(id); given {
+			t.Errorf("%s: the app gave it to two", cookie)
+		}
+	}
+}
+
 func TestAnUnknownNameMustProveItself(t *testing.T) {
 	value := func(n int) string { return cookie(n)[len("JSESSIONID="):] }
 	for _, c := range []struct {

@@ -121,7 +121,7 @@ func (n names) study(lines []string, mark uint64, now int64) {
 			b = n.make(name, now)
 		}
 		if b != nil && b[4] == studied {
-			n.add(b, name, n.m.hash.of(name, value, ""), mark, now)
+			n.add(b, name, n.m.keyOf(name, value, ""), mark, now)
 		}
 	}
 }

@@ -318,7 +318,8 @@ func (s *sidecar) serveApp(p port) error {
 		App: p.App, AppCA: c.AppCA, AppServerName: c.AppName,
 		SessionHeaders: c.SessionHeaders, RequestIDHeader: c.RequestIDHeader,
 		AnswerRequestID: c.AnswerRequestID, TraceParent: c.TraceParent, ForwardedFor: c.ForwardedFor, KeepClientAddress: c.KeepClientAddress,
-		LocalOnly: append([]string{}, c.LocalOnly...), TLSCert: c.TLSCert, TLSKey: c.TLSKey,
+		ConnectionAddress: c.ConnectionAddress,
+		LocalOnly:         append([]string{}, c.LocalOnly...), TLSCert: c.TLSCert, TLSKey: c.TLSKey,
 		Sessions: s.learned, SessionCookie: c.SessionCookie, Tracker: inPages, Ingest: relayTo, Grace: c.Grace, Log: s.log,
 	}, s.observer, s.registererOf(p))
 	if err != nil {

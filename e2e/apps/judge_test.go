@@ -14,6 +14,7 @@ import (
 // A verdict is how the sidecar did on one stack.
 type verdict struct {
 	stack           string
+	configured      bool           // the sidecar was told more than its defaults
 	errors, found   map[string]int // by phase: failing requests with a session, and those of them that arrived
 	tied, tiedFound int
 	grouped, cut    int // entries with the record's very bytes, and others
@@ -30,7 +31,7 @@ type tally struct{ right, wrong int }
 
 // judge compares the entries with the truth.
 func judge(s *stack, t *truth, all []*request, entries []stage.Entry) *verdict {
-	v := &verdict{stack: s.name, errors: map[string]int{}, found: map[string]int{}, ways: map[string]int{}}
+	v := &verdict{stack: s.name, configured: s.option != "", errors: map[string]int{}, found: map[string]int{}, ways: map[string]int{}}
 	arrived := map[*request]bool{} // by a record, under its own session
 	sent := map[*request]bool{}    // by a record, under whomever
 	lone := map[*request]bool{}

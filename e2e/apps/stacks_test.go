@@ -34,6 +34,8 @@ type stack struct {
 	owner *regexp.Regexp
 	// prefix stands before each path.
 	prefix string
+	// option is what the sidecar is told beyond its defaults; such a stack is not part of the sum.
+	option string
 }
 
 var stacks = []stack{
@@ -72,6 +74,11 @@ var stacks = []stack{
 		name: "nginx alone", start: startNginx,
 		head:  regexp.MustCompile(`^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[`),
 		fails: "boom nested type sql handled brief",
+	},
+	{
+		name: "nginx alone, `--connection-address`", start: startNginx, option: "--connection-address",
+		head:  regexp.MustCompile(`^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[`),
+		fails: "boom nested type sql handled brief", tied: "boom nested type sql handled brief",
 	},
 	{
 		name: "Django, gunicorn", start: startDjango,

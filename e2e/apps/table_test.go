@@ -31,7 +31,9 @@ func table(verdicts []*verdict) string {
 	total := &verdict{stack: "**all**", errors: map[string]int{}, found: map[string]int{}, ways: map[string]int{}}
 	for _, v := range verdicts {
 		b.WriteString(v.row())
-		total.add(v)
+		if !v.configured {
+			total.add(v)
+		}
 	}
 	b.WriteString(total.row())
 	return b.String()

@@ -20,6 +20,11 @@ func (r *Record) evidence() {
 			r.Client = clientIn(tail)
 		}
 	}
+	if !ofConnection(r.Client.Addr().Unmap()) {
+		if a := connectionIn(head, tail, string(r.Fields)); a.IsValid() {
+			r.Client = a
+		}
+	}
 	if r.Status == 0 {
 		r.Status = statusIn(head)
 	}
@@ -151,6 +156,44 @@ func clientIn(text string) netip.AddrPort {
 		}
 	}
 	return netip.AddrPort{}
+}
+
+// ofConnection says whether an address may be one that a connection has for itself alone, where the proxy gives it one.
+func ofConnection(a netip.Addr) bool {
+	if !a.Is4() {
+		return false
+	}
+	b := a.As4()
+	return b[0] == 127 && b[1] != 0
+}
+
+// connectionIn finds such an address wherever it stands. Of two different ones neither counts: a client can write one too.
+func connectionIn(texts ...string) (found netip.AddrPort) {
+	for _, text := range texts {
+		for rest := text; ; {
+			i := strings.Index(rest, "127.")
+			if i < 0 {
+				break
+			}
+			inside := i > 0 && (isDigit(rest[i-1]) || isLetter(rest[i-1]) || rest[i-1] == '.')
+			rest = rest[i:]
+			end := 0
+			for end < len(rest) && (isDigit(rest[end]) || rest[end] == '.') {
+				end++
+			}
+			word := strings.TrimRight(rest[:end], ".")
+			rest = rest[end:]
+			a, err := netip.ParseAddr(word)
+			if inside || err != nil || !ofConnection(a) {
+				continue
+			}
+			if found.IsValid() && found.Addr() != a {
+				return netip.AddrPort{}
+			}
+			found = netip.AddrPortFrom(a, 0)
+		}
+	}
+	return found
 }
 
 // statusIn finds the status of an answer: HTTP/1.1" 500, status=500, "status": 500, status code 500.

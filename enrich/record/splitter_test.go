@@ -137,6 +137,19 @@ func TestEvidence(t *testing.T) {
 		{"an ID in a text", "2026-11-23 22:29:38.465 ERROR [http-1] shop - failed (request-id: ab12, trace_id=5f0e)",
 			Record{Severity: Error, Format: "iso", Thread: "http-1", IDs: []string{"ab12", "5f0e"}}},
 	}
+	for _, log := range []struct{ text, client string }{ // a connection's own address may stand anywhere
+		{`E, [2026-11-23T22:47:58.459962 #23362] ERROR -- : order failed for ::ffff:127.33.4.5`, "127.33.4.5:0"},
+		{`2026-11-23 22:29:38.465 ERROR [http-1] shop - failed, caller=127.33.4.5:41000, again 127.33.4.5.`, "127.33.4.5:0"},
+		{`{"level":"error","msg":"failed","caller_ip":"127.33.4.5"}`, "127.33.4.5:0"},
+		{`[Mon Nov 23 22:31:30.382706 2026] [php:error] [pid 1:tid 7] [client 127.33.4.5:48664] /?from=127.9.9.9`, "127.33.4.5:48664"},
+		{`2026-11-23 22:29:38.465 ERROR [http-1] shop - 127.33.4.5 sent 127.9.9.9`, ""}, // which is whose?
+		{`2026-11-23 22:29:38.465 ERROR [http-1] shop - 127.0.0.1, 127.0.1.1, 10.127.3.4, v1.127.33.4.5, 127.300.1.1`, ""},
+	} {
+		want, _ := netip.ParseAddrPort(log.client)
+		if records := cut(Options{Min: Error}, log.text); len(records) != 1 || records[0].Client != want {
+			t.Errorf("%s: %+v, want the client %q", log.text, records, log.client)
+		}
+	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			records := cut(Options{Min: Error}, test.log)

@@ -10,6 +10,7 @@ var idKeys = map[string]bool{
 	"httprequestid": true, "ddtraceid": true, "ddspanid": true, "mdcrequestid": true, "requestuuid": true, "errid": true,
 	"activityid": true, "operationid": true, "parentid": true, "logid": true, "tid": true, "ray": true, "cfray": true,
 	"loggingtrace": true, "loggingspanid": true, "xtraceid": true, "xamzntraceid": true, "xb3traceid": true, "jobid": true,
+	"session": true, "jsessionid": true, "phpsessid": true, "httpsessionid": true, "aspnetsessionid": true, "sessid": true,
 	"logginggoogleapiscomtrace": true, "contextid": true, "transaction": true, "requestguid": true, "traceidentifier": true,
 }
 
