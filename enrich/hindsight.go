@@ -211,7 +211,7 @@ func (p *past) pass(ctx context.Context, t time.Time) error {
 		if next.After(p.now) {
 			p.now = next
 		}
-		if err := p.j.pass(ctx, p.now); err != nil {
+		if err := p.j.pass(ctx, p.now, 0); err != nil {
 			return err
 		}
 	}

@@ -308,6 +308,10 @@ func (j *Joiner) consider(ctx context.Context, s *source, f *Finding, now time.T
 	}
 	if c.match.exchange == nil && c.match.reason != ambiguous {
 		c.fallBack()
+		if len(j.waiting) < maxWaiting { // evidence is for Run to weigh: it takes its time
+			j.await(c, now)
+			return nil
+		}
 	}
 	return j.proceed(ctx, c, now)
 }
@@ -461,7 +465,7 @@ func (j *Joiner) Run(ctx context.Context) error {
 			return nil
 		case <-j.wake:
 		case <-timer.C:
-			if err := j.pass(ctx, time.Now()); err != nil {
+			if err := j.pass(ctx, time.Now(), turn); err != nil {
 				return err
 			}
 		}
@@ -478,7 +482,12 @@ func (j *Joiner) nextLook() time.Time {
 }
 
 // pass does what is due at now, and says in next when something is due again.
-func (j *Joiner) pass(ctx context.Context, now time.Time) error {
+// A turn bounds how long what waits keeps files from being read: when bytes arrive is evidence.
+const turn = 4 * time.Millisecond
+
+// pass lets time pass until now. After turn, of real time, what is left of what waits is left to the next pass, which comes at
+// once; 0 is no bound.
+func (j *Joiner) pass(ctx context.Context, now time.Time, turn time.Duration) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.begin(now)
@@ -496,7 +505,8 @@ func (j *Joiner) pass(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	if err := j.decideWaiting(ctx, now); err != nil {
+	all, err := j.decideWaiting(ctx, now, turn)
+	if err != nil {
 		return err
 	}
 	if err := j.searchLater(ctx, now, false); err != nil {
@@ -507,6 +517,8 @@ func (j *Joiner) pass(ctx context.Context, now time.Time) error {
 	}
 	j.metrics.waiting.Set(float64(len(j.waiting)))
 	switch {
+	case !all:
+		j.lookAt(now)
 	case len(j.waiting)+len(j.later) > 0:
 		j.lookAt(now.Add(tick))
 	case j.config.SilentFailures:
@@ -515,10 +527,14 @@ func (j *Joiner) pass(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-func (j *Joiner) decideWaiting(ctx context.Context, now time.Time) error {
-	waiting := j.waiting
+func (j *Joiner) decideWaiting(ctx context.Context, now time.Time, turn time.Duration) (all bool, err error) {
+	waiting, began := j.waiting, time.Now()
 	j.waiting = nil
 	for i, c := range waiting {
+		if turn > 0 && time.Since(began) > turn {
+			j.waiting = append(waiting[i:len(waiting):len(waiting)], j.waiting...)
+			return false, nil
+		}
 		if now.Before(c.next) {
 			j.waiting = append(j.waiting, c)
 			continue
@@ -526,10 +542,10 @@ func (j *Joiner) decideWaiting(ctx context.Context, now time.Time) error {
 		j.lookAgain(c)
 		if err := j.proceed(ctx, c, now); err != nil {
 			j.waiting = append(j.waiting, waiting[i:]...)
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // lookAgain takes in what was learned since: the exchange's session, its status, its end.
@@ -568,7 +584,7 @@ func (j *Joiner) Finish(ctx context.Context) error {
 		s.learn()
 	}
 	j.begin(now)
-	if err := j.decideWaiting(ctx, now.Add(time.Hour)); err != nil {
+	if _, err := j.decideWaiting(ctx, now.Add(time.Hour), 0); err != nil {
 		return err
 	}
 	if err := j.searchLater(ctx, now, true); err != nil {

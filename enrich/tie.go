@@ -34,12 +34,11 @@ func (j *Joiner) byOtherLines(c *candidate, now time.Time) match {
 	if x := j.tiedBy(c, thread, true); x != nil && c.mayBe(x) {
 		return match{exchange: x, by: byWorker, inferred: true}
 	}
-	if pid != "" { // a process may do many things at once
-		_, doubt := j.doubt(c, now)
-		if doubt > beyondChance {
+	if pid != "" && len(c.observed.open) == 1 { // a process may do many things at once
+		if _, doubt := j.doubt(c, now); doubt > beyondChance {
 			return none(noID)
 		}
-		if x := j.tiedBy(c, pid, true); x != nil && len(c.observed.open) == 1 && c.mayBe(x) {
+		if x := j.tiedBy(c, pid, true); x != nil && c.mayBe(x) {
 			return match{exchange: x, by: byWorker, inferred: true}
 		}
 	}

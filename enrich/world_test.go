@@ -129,12 +129,12 @@ func (w *world) until(t *testing.T, end time.Time) {
 		if next.After(w.now) {
 			w.now = next
 		}
-		if err := w.joiner.pass(t.Context(), w.now); err != nil {
+		if err := w.joiner.pass(t.Context(), w.now, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
 	w.now = end
-	if err := w.joiner.pass(t.Context(), end); err != nil {
+	if err := w.joiner.pass(t.Context(), end, 0); err != nil {
 		t.Fatal(err)
 	}
 }
