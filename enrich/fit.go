@@ -131,12 +131,14 @@ type fit struct {
 	nobody  float64
 	again   float64
 	classes [nclasses]float64
-	routes  map[string]float64
-	taken   map[exchangeName]float64
+	routes  []float64                    // by number
+	taken   []float64                    // exchanges, by number
 	near    [2 * reach * perStep]float64 // the density of the leads, over their steps
+	sides   [][]side                     // of each sighting's parts
 	large   [][]int                      // the parts of each sighting that matter
 
 	byRoute, byLead blend
+	odds            []float64 // of the sighting at hand
 }
 
 // A blend says how far what was seen of the kind itself is to be believed: how likely it is that one must have seen so many
@@ -180,8 +182,40 @@ func (b *blend) settle() {
 	}
 }
 
+// A side is what does not change of a part while it is shared out.
+type side struct {
+	route, to int     // their numbers
+	lead      float64 // on the scale
+	step      int     // the nearest of the scale's
+	stretch   float64 // of the scale there
+	expected  float64 // the density of the leads there, by the wider kinds
+	taken     float64 // records of the file that the exchange has already
+}
+
 func newFit(seen []*sighting, parent *portrait, file *group) *fit {
-	return &fit{seen: seen, parent: parent, file: file, large: make([][]int, len(seen))}
+	f := &fit{seen: seen, parent: parent, file: file, large: make([][]int, len(seen)), sides: make([][]side, len(seen))}
+	routes, names := map[string]int{}, map[exchangeName]int{}
+	for k, s := range seen {
+		f.sides[k] = make([]side, len(s.parts))
+		for i := range s.parts {
+			p, d := &s.parts[i], &f.sides[k][i]
+			*d = side{route: numberOf(routes, p.route), to: numberOf(names, p.to), lead: scaled(p.lead), stretch: stretch(p.lead),
+				expected: parent.at(p.lead), taken: file.taken.weight(p.to)}
+			d.step = int(math.Round(d.lead * perStep))
+		}
+	}
+	f.routes, f.taken = make([]float64, len(routes)), make([]float64, len(names))
+	return f
+}
+
+// numberOf gives each of the keys a number, from 0 on.
+func numberOf[T comparable](numbers map[T]int, key T) int {
+	n, known := numbers[key]
+	if !known {
+		n = len(numbers)
+		numbers[key] = n
+	}
+	return n
 }
 
 // Leads are compared on a scale on which two are alike that are less than one apart: 0.4 ms, or 12 %.
@@ -204,25 +238,25 @@ func likeness(distance float64) float64 { return max(0, 1-math.Abs(distance)/ali
 func (f *fit) sum() {
 	f.n, f.nobody, f.again = 0, 0, 0
 	f.classes, f.near = [nclasses]float64{}, [len(f.near)]float64{}
-	f.routes, f.taken = map[string]float64{}, map[exchangeName]float64{}
+	clear(f.routes)
+	clear(f.taken)
 	for k, s := range f.seen {
 		f.nobody += s.nobody
 		f.large[k] = f.large[k][:0]
 		for i := range s.parts {
-			p := &s.parts[i]
+			p, d := &s.parts[i], &f.sides[k][i]
 			if p.weight < 0.003 {
 				continue
 			}
 			f.large[k] = append(f.large[k], i)
 			f.n += p.weight
 			f.classes[p.class] += p.weight
-			f.routes[p.route] += p.weight
-			f.again += min(f.taken[p.to], p.weight)
-			f.taken[p.to] += p.weight
-			center := scaled(p.lead)
-			for step := int(math.Ceil((center - alike) * perStep)); float64(step) <= (center+alike)*perStep; step++ {
+			f.routes[d.route] += p.weight
+			f.again += min(f.taken[d.to], p.weight)
+			f.taken[d.to] += p.weight
+			for step := int(math.Ceil((d.lead - alike) * perStep)); float64(step) <= (d.lead+alike)*perStep; step++ {
 				if at := step + reach*perStep; at >= 0 && at < len(f.near) {
-					f.near[at] += p.weight * likeness(float64(step)/perStep-center)
+					f.near[at] += p.weight * likeness(float64(step)/perStep-d.lead)
 				}
 			}
 		}
@@ -230,9 +264,9 @@ func (f *fit) sum() {
 	f.byRoute, f.byLead = blend{}, blend{}
 	for k, s := range f.seen {
 		for _, i := range f.large[k] {
-			o := f.others(k, &s.parts[i])
+			o := f.others(k, i)
 			f.byRoute.learn(o.route, o.n, s.parts[i].ofRoute, s.parts[i].weight)
-			f.byLead.learn(o.near, o.n, f.parent.at(s.parts[i].lead), s.parts[i].weight)
+			f.byLead.learn(o.near, o.n, f.sides[k][i].expected, s.parts[i].weight)
 		}
 	}
 	f.byRoute.settle()
@@ -242,24 +276,26 @@ func (f *fit) sum() {
 // What all other sightings have in common with a part of one.
 type others struct{ n, class, route, near, taken float64 }
 
-func (f *fit) others(k int, p *part) others {
-	o := others{f.n, f.classes[p.class], f.routes[p.route], f.nearby(p.lead), f.taken[p.to]}
-	at := math.Round(scaled(p.lead)*perStep) / perStep
+func (f *fit) others(k, i int) others {
+	parts, sides := f.seen[k].parts, f.sides[k]
+	p, d := &parts[i], &sides[i]
+	o := others{f.n, f.classes[p.class], f.routes[d.route], f.nearby(d.step), f.taken[d.to]}
+	at := float64(d.step) / perStep
 	for _, i := range f.large[k] {
-		q := &f.seen[k].parts[i]
+		q, e := &parts[i], &sides[i]
 		o.n -= q.weight
 		if q.class == p.class {
 			o.class -= q.weight
 		}
-		if q.route == p.route {
+		if e.route == d.route {
 			o.route -= q.weight
 		}
-		if q.to == p.to {
+		if e.to == d.to {
 			o.taken -= q.weight
 		}
-		o.near -= q.weight * likeness(scaled(q.lead)-at)
+		o.near -= q.weight * likeness(e.lead-at)
 	}
-	return others{max(0, o.n), max(0, o.class), max(0, o.route), max(0, o.near) / stretch(p.lead), max(0, o.taken)}
+	return others{max(0, o.n), max(0, o.class), max(0, o.route), max(0, o.near) / d.stretch, max(0, o.taken)}
 }
 
 func (f *fit) run(rounds int) {
@@ -304,26 +340,28 @@ func (f *fit) oddsOf(k int) (nobody float64, odds []float64) {
 	n = f.n - n
 	nobody = (f.nobody - s.nobody + trustNobody*f.parent.nobody) / (n + f.nobody - s.nobody + trustNobody)
 	nobody = min(1, max(nobody, 0))
-	odds = make([]float64, len(s.parts))
+	odds = slices.Grow(f.odds[:0], len(s.parts))[:len(s.parts)]
+	clear(odds)
+	f.odds = odds
 	for i := range s.parts {
 		p := &s.parts[i]
 		if p.other {
 			continue
 		}
-		o := f.others(k, p)
+		o, d := f.others(k, i), &f.sides[k][i]
 		likely := (o.class + trustClass*f.parent.classes[p.class]) / (o.n + trustClass)
 		if p.class == unanswered {
 			likely = 1 // how it ends is not known, and says nothing
 		}
 		likely *= f.byRoute.of(o.route, o.n, p.ofRoute)
-		likely *= (1-surprise)*f.byLead.of(o.near, o.n, f.parent.at(p.lead)) + surprise*f.parent.at(p.lead)
-		odds[i] = (1 - nobody) * likely / p.chance * f.spare(p, &o)
+		likely *= (1-surprise)*f.byLead.of(o.near, o.n, d.expected) + surprise*d.expected
+		odds[i] = (1 - nobody) * likely / p.chance * f.spare(d, &o)
 	}
 	return nobody, odds
 }
 
-func (f *fit) nearby(lead float64) float64 {
-	at := int(math.Round(scaled(lead)*perStep)) + reach*perStep
+func (f *fit) nearby(step int) float64 {
+	at := step + reach*perStep
 	if at < 0 || at >= len(f.near) {
 		return 0
 	}
@@ -331,10 +369,10 @@ func (f *fit) nearby(lead float64) float64 {
 }
 
 // spare is how likely it is that an exchange that has such a record already wrote another.
-func (f *fit) spare(p *part, o *others) float64 {
+func (f *fit) spare(d *side, o *others) float64 {
 	spare := 1 - min(1, o.taken)*(1-(f.again+0.2)/(o.n+2))
-	if more := f.file.taken.weight(p.to); more > 0 {
-		spare *= 1 - min(1, more)*(1-max(oftenAgain, f.file.again()))
+	if d.taken > 0 {
+		spare *= 1 - min(1, d.taken)*(1-max(oftenAgain, f.file.again()))
 	}
 	return spare
 }

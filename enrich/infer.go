@@ -31,6 +31,7 @@ type observation struct {
 
 	sighting *sighting // nil until it is shared out
 	looked   bool      // other lines were looked at
+	shown    time.Time // when its kind was last told of it
 }
 
 func (j *Joiner) observe(c *candidate) *observation {
@@ -125,9 +126,27 @@ func (j *Joiner) infer(c *candidate, now time.Time) match {
 
 // weigh shares a record out over the exchanges that may have written it, by what is known of its kind from other records.
 func (j *Joiner) weigh(c *candidate, now time.Time, last bool) {
-	o := c.observed
+	j.show(c, now)
+	k := c.kind
+	if k.changed && (last || len(k.seen) < maxSeen || now.Sub(k.fitted) > fitting) {
+		k.fit()
+		k.changed, k.fitted = false, now
+	}
+}
+
+// ready says whether all is there by now that tells on the record.
+func (o *observation) ready(now time.Time) bool {
+	return o.looked && !o.blind && (now.Sub(o.at) >= settling || len(o.near) == 0)
+}
+
+// show lets the record's kind know what became of the exchanges that may have written it.
+func (j *Joiner) show(c *candidate, now time.Time) {
+	o, k := c.observed, j.evidence.kindOf(c)
+	if o.shown.Equal(now) {
+		return
+	}
+	o.shown = now
 	j.refresh(o)
-	k := j.evidence.kindOf(c)
 	if o.sighting == nil {
 		j.evidence.traffic.watch(now, j.config.Exchanges)
 		o.sighting = &sighting{at: o.at, rate: j.evidence.traffic.rate(o.at), parts: make([]part, len(o.near))}
@@ -139,14 +158,10 @@ func (j *Joiner) weigh(c *candidate, now time.Time, last bool) {
 		if p.chance != 0 && p.class != unanswered {
 			continue
 		}
-		k.changed = true
-		weight := p.weight
+		before := *p
 		*p = j.evidence.traffic.partOf(x, o.sighting, o.at, now)
-		p.weight, p.other = weight, named != nil && !named[i]
-	}
-	if k.changed && (last || len(k.seen) < maxSeen || now.Sub(k.fitted) > fitting) {
-		k.fit()
-		k.changed, k.fitted = false, now
+		p.weight, p.other = before.weight, named != nil && !named[i]
+		k.changed = k.changed || *p != before
 	}
 }
 

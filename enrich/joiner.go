@@ -332,7 +332,7 @@ func (j *Joiner) proceed(ctx context.Context, c *candidate, now time.Time) error
 		c.fallBack()
 	}
 	if c.step > 0 && c.match.exchange == nil {
-		if now.Before(c.look) {
+		if !c.infers(now) {
 			j.waiting = append(j.waiting, c)
 			return nil
 		}
@@ -349,6 +349,11 @@ func (j *Joiner) proceed(ctx context.Context, c *candidate, now time.Time) error
 		return nil
 	}
 	return j.conclude(ctx, c, now)
+}
+
+// infers says whether evidence is to be asked now.
+func (c *candidate) infers(now time.Time) bool {
+	return c.step > 0 && c.match.exchange == nil && !now.Before(c.look)
 }
 
 // conclude decides, after a moment in which the same error may turn up in another file.
@@ -530,6 +535,14 @@ func (j *Joiner) pass(ctx context.Context, now time.Time, turn time.Duration) er
 func (j *Joiner) decideWaiting(ctx context.Context, now time.Time, turn time.Duration) (all bool, err error) {
 	waiting, began := j.waiting, time.Now()
 	j.waiting = nil
+	for _, c := range waiting { // all of them first, so that each kind is shared out once
+		if c.infers(now) && c.observed.ready(now) {
+			j.show(c, now)
+		}
+		if turn > 0 && time.Since(began) > turn/2 {
+			break
+		}
+	}
 	for i, c := range waiting {
 		if turn > 0 && time.Since(began) > turn {
 			j.waiting = append(waiting[i:len(waiting):len(waiting)], j.waiting...)

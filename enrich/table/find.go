@@ -239,14 +239,15 @@ func (t *Table) step(at uint64, from, to time.Time, image []byte) (n int, ref, n
 			return 0, 0, 0
 		}
 		start := t.slots.start(head)
-		if moment(start, atEnd).Before(from.Add(-slack)) { // they stand in the order in which End was called
+		end := moment(start, atEnd)
+		if end.Before(from.Add(-slack)) { // they stand in the order in which End was called
 			return 0, 0, 0
 		}
 		ref, at = at, 0
 		if prev := t.places[head].prev; prev != 0 {
 			at = t.ref(prev)
 		}
-		if !moment(start, atBegin).After(to) {
+		if !end.Before(from) && !moment(start, atBegin).After(to) {
 			return t.slots.read(head, image), ref, at
 		}
 	}
