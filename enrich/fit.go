@@ -131,11 +131,11 @@ type fit struct {
 	nobody  float64
 	again   float64
 	classes [nclasses]float64
-	routes  []float64                    // by number
-	taken   []float64                    // exchanges, by number
-	near    [2 * reach * perStep]float64 // the density of the leads, over their steps
-	sides   [][]side                     // of each sighting's parts
-	large   [][]int                      // the parts of each sighting that matter
+	routes  []float64           // by number
+	taken   []float64           // exchanges, by number
+	near    [2 * middle]float64 // the density of the leads, over their steps
+	sides   [][]side            // of each sighting's parts
+	large   [][]int             // the parts of each sighting that matter
 
 	byRoute, byLead blend
 	odds            []float64 // of the sighting at hand
@@ -184,12 +184,13 @@ func (b *blend) settle() {
 
 // A side is what does not change of a part while it is shared out.
 type side struct {
-	route, to int     // their numbers
-	lead      float64 // on the scale
-	step      int     // the nearest of the scale's
-	stretch   float64 // of the scale there
-	expected  float64 // the density of the leads there, by the wider kinds
-	taken     float64 // records of the file that the exchange has already
+	route, to int       // their numbers
+	step      int       // the scale's that is nearest to the lead
+	first     int       // the first step that the lead counts for
+	alike     []float64 // how much it counts there, and at the next ones
+	stretch   float64   // of the scale there
+	expected  float64   // the density of the leads there, by the wider kinds
+	taken     float64   // records of the file that the exchange has already
 }
 
 func newFit(seen []*sighting, parent *portrait, file *group) *fit {
@@ -197,11 +198,18 @@ func newFit(seen []*sighting, parent *portrait, file *group) *fit {
 	routes, names := map[string]int{}, map[exchangeName]int{}
 	for k, s := range seen {
 		f.sides[k] = make([]side, len(s.parts))
+		counts := make([]float64, 0, len(s.parts)*int(2*alike*perStep+1))
 		for i := range s.parts {
-			p, d := &s.parts[i], &f.sides[k][i]
-			*d = side{route: numberOf(routes, p.route), to: numberOf(names, p.to), lead: scaled(p.lead), stretch: stretch(p.lead),
-				expected: parent.at(p.lead), taken: file.taken.weight(p.to)}
-			d.step = int(math.Round(d.lead * perStep))
+			p, lead := &s.parts[i], scaled(s.parts[i].lead)
+			begin, first := len(counts), int(math.Ceil((lead-alike)*perStep))
+			for step := first; float64(step) <= (lead+alike)*perStep; step++ {
+				counts = append(counts, likeness(float64(step)/perStep-lead))
+			}
+			f.sides[k][i] = side{
+				route: numberOf(routes, p.route), to: numberOf(names, p.to),
+				step: int(math.Round(lead*perStep)) + middle, first: first + middle, alike: counts[begin:],
+				stretch: stretch(p.lead), expected: parent.at(p.lead), taken: file.taken.weight(p.to),
+			}
 		}
 	}
 	f.routes, f.taken = make([]float64, len(routes)), make([]float64, len(names))
@@ -222,7 +230,8 @@ func numberOf[T comparable](numbers map[T]int, key T) int {
 const (
 	reach   = 80
 	perStep = 2
-	alike   = 1.5 // how far apart two leads may be to count for each other
+	middle  = reach * perStep // the step of lead 0
+	alike   = 1.5             // how far apart two leads may be to count for each other
 )
 
 func scaled(ms float64) float64 {
@@ -241,61 +250,59 @@ func (f *fit) sum() {
 	clear(f.routes)
 	clear(f.taken)
 	for k, s := range f.seen {
-		f.nobody += s.nobody
 		f.large[k] = f.large[k][:0]
 		for i := range s.parts {
-			p, d := &s.parts[i], &f.sides[k][i]
-			if p.weight < 0.003 {
-				continue
-			}
-			f.large[k] = append(f.large[k], i)
-			f.n += p.weight
-			f.classes[p.class] += p.weight
-			f.routes[d.route] += p.weight
-			f.again += min(f.taken[d.to], p.weight)
-			f.taken[d.to] += p.weight
-			for step := int(math.Ceil((d.lead - alike) * perStep)); float64(step) <= (d.lead+alike)*perStep; step++ {
-				if at := step + reach*perStep; at >= 0 && at < len(f.near) {
-					f.near[at] += p.weight * likeness(float64(step)/perStep-d.lead)
-				}
+			if w := s.parts[i].weight; w >= 0.003 {
+				f.large[k] = append(f.large[k], i)
+				taken := &f.taken[f.sides[k][i].to]
+				f.again += min(*taken, w)
+				*taken += w
 			}
 		}
 	}
+	clear(f.taken)
+	for k := range f.seen {
+		f.count(k, 1)
+	}
 	f.byRoute, f.byLead = blend{}, blend{}
 	for k, s := range f.seen {
+		f.count(k, -1)
 		for _, i := range f.large[k] {
-			o := f.others(k, i)
-			f.byRoute.learn(o.route, o.n, s.parts[i].ofRoute, s.parts[i].weight)
-			f.byLead.learn(o.near, o.n, f.sides[k][i].expected, s.parts[i].weight)
+			p, d := &s.parts[i], &f.sides[k][i]
+			f.byRoute.learn(f.routes[d.route], f.n, p.ofRoute, p.weight)
+			f.byLead.learn(f.nearby(d), f.n, d.expected, p.weight)
 		}
+		f.count(k, 1)
 	}
 	f.byRoute.settle()
 	f.byLead.settle()
 }
 
-// What all other sightings have in common with a part of one.
-type others struct{ n, class, route, near, taken float64 }
-
-func (f *fit) others(k, i int) others {
-	parts, sides := f.seen[k].parts, f.sides[k]
-	p, d := &parts[i], &sides[i]
-	o := others{f.n, f.classes[p.class], f.routes[d.route], f.nearby(d.step), f.taken[d.to]}
-	at := float64(d.step) / perStep
+// count adds a sighting to the sums, or takes it out: each is judged by the others.
+func (f *fit) count(k int, sign float64) {
+	s := f.seen[k]
+	f.nobody = max(0, f.nobody+sign*s.nobody)
 	for _, i := range f.large[k] {
-		q, e := &parts[i], &sides[i]
-		o.n -= q.weight
-		if q.class == p.class {
-			o.class -= q.weight
+		p, d := &s.parts[i], &f.sides[k][i]
+		w := sign * p.weight
+		f.n = max(0, f.n+w)
+		f.classes[p.class] = max(0, f.classes[p.class]+w)
+		f.routes[d.route] = max(0, f.routes[d.route]+w)
+		f.taken[d.to] = max(0, f.taken[d.to]+w)
+		for n, like := range d.alike {
+			if at := d.first + n; at >= 0 && at < len(f.near) {
+				f.near[at] = max(0, f.near[at]+w*like)
+			}
 		}
-		if e.route == d.route {
-			o.route -= q.weight
-		}
-		if e.to == d.to {
-			o.taken -= q.weight
-		}
-		o.near -= q.weight * likeness(e.lead-at)
 	}
-	return others{max(0, o.n), max(0, o.class), max(0, o.route), max(0, o.near) / d.stretch, max(0, o.taken)}
+}
+
+// nearby is the density of the leads at a part's.
+func (f *fit) nearby(d *side) float64 {
+	if d.step < 0 || d.step >= len(f.near) {
+		return 0
+	}
+	return f.near[d.step] / d.stretch
 }
 
 func (f *fit) run(rounds int) {
@@ -332,45 +339,33 @@ func (f *fit) share(k int) (moved float64) {
 
 // oddsOf gives how likely a sighting is for nobody and for each exchange, by all other sightings.
 func (f *fit) oddsOf(k int) (nobody float64, odds []float64) {
+	f.count(k, -1)
+	defer f.count(k, 1)
 	s := f.seen[k]
-	n := 0.0
-	for _, i := range f.large[k] {
-		n += s.parts[i].weight
-	}
-	n = f.n - n
-	nobody = (f.nobody - s.nobody + trustNobody*f.parent.nobody) / (n + f.nobody - s.nobody + trustNobody)
+	nobody = (f.nobody + trustNobody*f.parent.nobody) / (f.n + f.nobody + trustNobody)
 	nobody = min(1, max(nobody, 0))
 	odds = slices.Grow(f.odds[:0], len(s.parts))[:len(s.parts)]
-	clear(odds)
 	f.odds = odds
 	for i := range s.parts {
-		p := &s.parts[i]
+		p, d := &s.parts[i], &f.sides[k][i]
 		if p.other {
+			odds[i] = 0
 			continue
 		}
-		o, d := f.others(k, i), &f.sides[k][i]
-		likely := (o.class + trustClass*f.parent.classes[p.class]) / (o.n + trustClass)
+		likely := (f.classes[p.class] + trustClass*f.parent.classes[p.class]) / (f.n + trustClass)
 		if p.class == unanswered {
 			likely = 1 // how it ends is not known, and says nothing
 		}
-		likely *= f.byRoute.of(o.route, o.n, p.ofRoute)
-		likely *= (1-surprise)*f.byLead.of(o.near, o.n, d.expected) + surprise*d.expected
-		odds[i] = (1 - nobody) * likely / p.chance * f.spare(d, &o)
+		likely *= f.byRoute.of(f.routes[d.route], f.n, p.ofRoute)
+		likely *= (1-surprise)*f.byLead.of(f.nearby(d), f.n, d.expected) + surprise*d.expected
+		odds[i] = (1 - nobody) * likely / p.chance * f.spare(d)
 	}
 	return nobody, odds
 }
 
-func (f *fit) nearby(step int) float64 {
-	at := step + reach*perStep
-	if at < 0 || at >= len(f.near) {
-		return 0
-	}
-	return f.near[at]
-}
-
 // spare is how likely it is that an exchange that has such a record already wrote another.
-func (f *fit) spare(d *side, o *others) float64 {
-	spare := 1 - min(1, o.taken)*(1-(f.again+0.2)/(o.n+2))
+func (f *fit) spare(d *side) float64 {
+	spare := 1 - min(1, f.taken[d.to])*(1-(f.again+0.2)/(f.n+2))
 	if d.taken > 0 {
 		spare *= 1 - min(1, d.taken)*(1-max(oftenAgain, f.file.again()))
 	}
