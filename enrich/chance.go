@@ -5,10 +5,11 @@ import "time"
 // A trial says how often chance finds somebody for a kind's records: the same ones, moved to other moments, are shared out in the
 // same way, and whoever is found there is not their own.
 type trial struct {
-	added int // sightings of the kind when it was made
-	at    time.Time
-	found int
-	n     int
+	added  int // sightings of the kind when it was made
+	at     time.Time
+	found  int
+	n      int
+	shifts int // how many of them were tried
 }
 
 // shifts are by how much records are moved: further than any is held up, and not so far that other people are there.
@@ -38,24 +39,30 @@ func (j *Joiner) doubt(c *candidate, now time.Time) (owned, doubt float64) {
 	return owned, nobodys * chance / owned
 }
 
-// try makes a trial of the kind, if it has changed much since the last.
+// try makes a trial of the kind, if it has changed much since the last: by one shift at each call, unless it is the first.
 func (j *Joiner) try(k *kind, now time.Time) {
-	t := &k.trial
-	if t.n > 0 && 2*k.added < 3*t.added && now.Sub(t.at) < trialEvery {
+	if t := &k.trial; t.n > 0 && 2*k.added < 3*t.added && now.Sub(t.at) < trialEvery {
 		return
 	}
-	*t = trial{added: k.added, at: now}
+	t := &k.underway
+	if t.shifts == 0 {
+		*t = trial{added: k.added, at: now}
+	}
 	k.count(-1)
-	for _, shift := range shifts {
-		moved := j.moved(k.seen, shift, now)
+	for again := true; again; again = k.trial.n == 0 && t.shifts < len(shifts) {
+		moved := j.moved(k.seen, shifts[t.shifts], now)
 		share(moved, k.groups)
 		for _, s := range moved {
 			if t.n++; s.isFound() {
 				t.found++
 			}
 		}
+		t.shifts++
 	}
 	k.count(1)
+	if t.shifts == len(shifts) {
+		k.trial, *t = *t, trial{}
+	}
 }
 
 // moved gives sightings as they would be if the records had been written at another time, where that is known and about as many

@@ -49,12 +49,13 @@ func remembered[T any](now, before *map[string]*T, name string) *T {
 // A kind is one kind of record: of an exception, of a message, of a thread, of a file. It keeps the latest ones, and shares
 // them out anew when there is more to go by.
 type kind struct {
-	seen    []*sighting
-	groups  []*group
-	changed bool
-	fitted  time.Time
-	added   int // sightings so far
-	trial   trial
+	seen     []*sighting
+	groups   []*group
+	changed  bool
+	fitted   time.Time
+	added    int // sightings so far
+	trial    trial
+	underway trial // the next one
 }
 
 // A sighting is a record shared out: to each exchange, and to nobody, the likelihood that it is theirs.
