@@ -108,13 +108,40 @@ func TestTheNextOnAConnectionIsNotBlamed(t *testing.T) {
 		next := next
 		c.next(&next)
 		j := New(Config{Exchanges: exchanges{first, next}, Registerer: nil})
-		m := j.byPort(addr, now, false, func(*Exchange) bool { return true })
+		m := j.byPort(addr, clue{now, false, connectionSlip, func(*Exchange) bool { return true }})
 		got := ""
 		if m.exchange != nil {
 			got = m.exchange.Session
 		}
 		if got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// TestTheSameRequestTwiceOnAConnection: a line with a stamp in whole seconds is read 20 ms late on a machine that is busy, and the
+// connection then serves another user's request for the same page.
+func TestTheSameRequestTwiceOnAConnection(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	at := func(ms int) time.Time { return now.Add(time.Duration(ms) * time.Millisecond) }
+	const line = "2027/01/15 08:00:00 [error] 7#7: *3 stock is gone, client: 127.33.4.5, request: \"GET /a HTTP/1.1\"\n"
+	first := Exchange{ID: idA, Session: "session-a", Method: "GET", Target: "/a", Begin: at(-40), End: at(-20), Status: 500}
+	next := Exchange{ID: idB, Session: "session-b", Method: "GET", Target: "/a", Begin: at(-19), Head: at(3), End: at(3), Status: 200}
+	other, both := next, next
+	other.Target, both.Status = "/b", 500
+	for name, c := range map[string]struct {
+		next Exchange
+		want string
+	}{"the first failed": {next, "session-a"}, "another page": {other, "session-a"}, "both failed": {both, ""}} {
+		first.Upstream = netip.MustParseAddrPort("127.33.4.5:0")
+		c.next.Upstream = first.Upstream
+		w := &world{all: []Exchange{first, c.next}, now: at(-50), written: []written{{"error.log", now, line}}}
+		found, got := w.run(t, func(c *Config) { c.Infer = InferNothing }), ""
+		if len(found) == 1 {
+			got = found[0].Exchange.Session
+		}
+		if got != c.want {
+			t.Errorf("%s: %q got it, want %q", name, got, c.want)
 		}
 	}
 }
@@ -136,7 +163,7 @@ func TestLinesThatComeBehindTheAnswer(t *testing.T) {
 	} {
 		first := Exchange{ID: idA, Session: "session-a", Upstream: addr, Begin: at(-90), End: at(c.ended), Status: 200}
 		next := Exchange{ID: idB, Session: "session-b", Upstream: addr, Begin: at(c.began), End: at(c.endsNow), Status: 500}
-		m := New(Config{Exchanges: exchanges{first, next}}).byPort(addr, now, true, func(*Exchange) bool { return true })
+		m := New(Config{Exchanges: exchanges{first, next}}).byPort(addr, clue{now, true, connectionSlip, func(*Exchange) bool { return true }})
 		got := ""
 		if m.exchange != nil {
 			got = m.exchange.Session
@@ -166,7 +193,7 @@ func TestALineIsReadLate(t *testing.T) {
 	}
 	j := New(Config{Exchanges: all})
 	for named, want := range map[string]string{"/a": "/a", "/b": "/b", "/c": "/c", "/rewritten": "/c"} {
-		m := j.byPort(addr, now, false, func(x *Exchange) bool { return isOf(x, "GET", named, "") })
+		m := j.byPort(addr, clue{now, false, connectionSlip, func(x *Exchange) bool { return isOf(x, "GET", named, "") }})
 		if m.exchange == nil || m.exchange.ID != want {
 			t.Errorf("%s: %+v, want %s", named, m, want)
 		}

@@ -35,6 +35,7 @@ const (
 	readLate       = time.Second // how much the moment may be off at which bytes were read
 	maxSharers     = 64          // exchanges of one ID that are looked at; what more share is no ID
 	connectionSlip = 5 * time.Millisecond
+	againSlip      = 50 * time.Millisecond // where both exchanges are of the request that the line names
 )
 
 // A match ties a record to an exchange, or says why it cannot.
@@ -59,9 +60,13 @@ func (j *Joiner) exact(s *source, r *record.Record) match {
 	if j.afterwards && r.Time.IsZero() {
 		return m
 	}
-	own := j.byPort(r.Client, s.written(r), s.endings.late(), func(x *Exchange) bool {
+	line := clue{s.written(r), s.endings.late(), connectionSlip, func(x *Exchange) bool {
 		return (r.Status == 0 || x.Status == 0 || r.Status == x.Status) && (r.Method == "" || isOf(x, r.Method, r.Path, r.Query))
-	})
+	}}
+	if r.Method != "" && !fine(r.Time) {
+		line.slip = againSlip
+	}
+	own := j.byPort(r.Client, line)
 	if m.exchange != nil && (own.exchange == nil || differ(own.exchange, m.exchange)) {
 		return m
 	}
@@ -210,10 +215,19 @@ func wayOf(word string, x *Exchange) string {
 // servedBefore is how many of a connection's latest exchanges are looked at.
 const servedBefore = 8
 
-// byPort looks for the exchange that had the connection at t. The app's line is read a little later than it was written:
-// where the next exchange had just taken the connection, it may be the one before. Where lines are written when their exchange
-// is over (late), it is the one whose end is next to them.
-func (j *Joiner) byPort(client netip.AddrPort, t time.Time, late bool, fits func(*Exchange) bool) match {
+// A clue is what a line tells of its exchange beside the connection.
+type clue struct {
+	at   time.Time
+	late bool          // lines of the file are written when their exchange is over
+	slip time.Duration // how much before at it may have been written
+	fits func(*Exchange) bool
+}
+
+// byPort looks for the exchange that had the connection then. The app's line is read a little later than it was written: where
+// the next exchange had just taken the connection, it may be the one before. Where lines are written late, it is the one whose
+// end is next to them.
+func (j *Joiner) byPort(client netip.AddrPort, line clue) match {
+	t, fits := line.at, line.fits
 	last := j.servedBy(client, t)
 	if len(last) == 0 {
 		return none(noID)
@@ -225,12 +239,12 @@ func (j *Joiner) byPort(client netip.AddrPort, t time.Time, late bool, fits func
 			}
 		}
 	}
-	if late && len(last) > 1 && !sameUser(&last[0], &last[1]) {
+	if line.late && len(last) > 1 && !sameUser(&last[0], &last[1]) {
 		return byEnd(&last[0], &last[1], t)
 	}
 	switch {
-	case len(last) == 1 || t.Sub(last[0].Begin) > connectionSlip || t.Sub(last[1].End) > 2*connectionSlip,
-		sameUser(&last[0], &last[1]):
+	case len(last) == 1 || t.Sub(last[0].Begin) > line.slip || t.Sub(last[1].End) > 2*line.slip,
+		line.slip > connectionSlip && t.Sub(last[0].Begin) > connectionSlip && !fits(&last[1]), sameUser(&last[0], &last[1]):
 		return onConnection(&last[0])
 	case last[0].End.IsZero() && last[0].Head.IsZero():
 		return match{reason: ambiguous, wait: true}

@@ -152,7 +152,8 @@ func (j *Joiner) named(c *candidate, r *record.Record) (found *Exchange) {
 	method, path, query := requestOf(r)
 	fits := func(x *Exchange) bool { return isOf(x, method, path, query) }
 	at := c.source.written(r)
-	if m := j.byPort(r.Client, at.Add(time.Millisecond), false, fits); m.exchange != nil { // stamps are cut off to whole ones
+	line := clue{at.Add(time.Millisecond), false, connectionSlip, fits} // stamps are cut off to whole ones
+	if m := j.byPort(r.Client, line); m.exchange != nil {
 		if path != "" && !fits(m.exchange) {
 			return nil
 		}

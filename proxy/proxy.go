@@ -64,7 +64,7 @@ type Config struct {
 	// sidecar_proxy_client_address_lost_total{reason}. Clients of different addresses never share a connection to the app.
 	KeepClientAddress bool
 	// ConnectionAddress connects to the app from an address out of 127.0.0.0/8 that no other connection has, so that a log
-	// line with the client's address names the connection. It needs Linux and an app on 127.0.0.1: docs/CONNECTION-ADDRESS.md.
+	// line with the client's address names the connection. It needs Linux and an app on 127.0.0.1: docs/MATCHING.md.
 	ConnectionAddress bool
 	// LocalOnly are paths, with everything below them, that are refused with 403: those that the app shows to its own
 	// machine alone, for behind the proxy every client comes from there. nil is LocalOnlyPaths(); empty refuses none.

@@ -157,7 +157,7 @@ func (c *config) options() []option {
 		{"trace-parent", "requestID.traceParent", "", flagged(&c.TraceParent), "give requests that come without `traceparent` a new one, for apps that log its trace ID. Its flags are 00: a tracing agent that follows its caller records no such request"},
 		{"forwarded-for", "forwardedFor", "", flagged(&c.ForwardedFor), "append the client to X-Forwarded-For"},
 		{"keep-client-address", "keepClientAddress", "", flagged(&c.KeepClientAddress), "connect to the app from the client's own address, which the app then sees; needs a capability and two routing rules, see CLIENT-ADDRESS.md"},
-		{"connection-address", "connectionAddress", "", flagged(&c.ConnectionAddress), "connect to the app from an address of 127.0.0.0/8 that is each connection's own: a log that names the client's address then says whose a line is. Some apps mind: see CONNECTION-ADDRESS.md"},
+		{"connection-address", "connectionAddress", "", flagged(&c.ConnectionAddress), "connect to the app from an address of 127.0.0.0/8 that is each connection's own: a log that names the client's address then says whose a line is. Some apps mind: see MATCHING.md"},
 		{"local-only", "localOnly", "PATH", texts(&c.LocalOnly), "paths that apps show to localhost alone, and are refused because every client looks local behind a sidecar; one empty value allows all"},
 		{"redact", "redact", "", flagged(&c.Redact), "mask query values, cookies and credentials in what is sent"},
 		{"openreplay-url", "openreplay.url", "URL", text(&c.OpenReplayURL), "with `openreplay.project`: adds the link to the moment in the replay"},
