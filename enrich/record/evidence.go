@@ -20,10 +20,8 @@ func (r *Record) evidence() {
 			r.Client = clientIn(tail)
 		}
 	}
-	if !ofConnection(r.Client.Addr().Unmap()) {
-		if a := connectionIn(head, tail, string(r.Fields)); a.IsValid() {
-			r.Client = a
-		}
+	if !r.Client.IsValid() {
+		r.Client = connectionIn(head, tail, string(r.Fields))
 	}
 	if r.Status == 0 {
 		r.Status = statusIn(head)

@@ -142,6 +142,7 @@ func TestEvidence(t *testing.T) {
 		{`2026-11-23 22:29:38.465 ERROR [http-1] shop - failed, caller=127.33.4.5:41000, again 127.33.4.5.`, "127.33.4.5:0"},
 		{`{"level":"error","msg":"failed","caller_ip":"127.33.4.5"}`, "127.33.4.5:0"},
 		{`[Mon Nov 23 22:31:30.382706 2026] [php:error] [pid 1:tid 7] [client 127.33.4.5:48664] /?from=127.9.9.9`, "127.33.4.5:48664"},
+		{`{"level":"error","msg":"failed","host":"127.33.4.5:80","remoteAddress":"127.0.0.1","remotePort":40196}`, "127.0.0.1:40196"},
 		{`2026-11-23 22:29:38.465 ERROR [http-1] shop - 127.33.4.5 sent 127.9.9.9`, ""}, // which is whose?
 		{`2026-11-23 22:29:38.465 ERROR [http-1] shop - 127.0.0.1, 127.0.1.1, 10.127.3.4, v1.127.33.4.5, 127.300.1.1`, ""},
 	} {
