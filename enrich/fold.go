@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/openreplay/log-sidecar/enrich/record"
 )
 
 const (
@@ -71,7 +73,7 @@ func (f *folds) twin(c *candidate) (of match) {
 
 func (f *folds) essence(c *candidate) uint64 {
 	if c.essence == 0 {
-		c.essence = maphash.String(f.seed, essence(c.finding.Record.Text))
+		c.essence = maphash.String(f.seed, essence(c.finding.Record))
 	}
 	return c.essence
 }
@@ -124,10 +126,19 @@ func (f *folds) forget(now time.Time) {
 	}
 }
 
-// essence is what two files have in common of one error: the trace, or of a record without one, all of it.
-func essence(text string) string {
-	if _, trace, _ := strings.Cut(text, "\n"); len(trace) > 40 {
+// essence is what two files have in common of one error: the trace, or of a record without one, the message without what stands
+// in brackets before it. Tomcat writes [http-nio-8080-exec-3] to one file and, where that thread is gone by then, [47] to another.
+func essence(r *record.Record) string {
+	if _, trace, _ := strings.Cut(r.Text, "\n"); len(trace) > 40 {
 		return trace
 	}
-	return text
+	message := strings.TrimSpace(r.Message())
+	for strings.HasPrefix(message, "[") {
+		_, rest, closed := strings.Cut(message, "]")
+		if rest = strings.TrimSpace(rest); !closed || rest == "" {
+			break
+		}
+		message = rest
+	}
+	return message
 }

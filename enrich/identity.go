@@ -28,6 +28,12 @@ func identity(word string, named bool) bool {
 	return bits >= identifies || named && bits >= identifiesNamed
 }
 
+// mayBeSession says whether a word may be an app's session ID although chance shows too little: in one of sixteen of PHP's most
+// letters happen to stand in runs.
+func mayBeSession(word string) bool {
+	return len(word) >= 16 && len(word) <= 128 && strings.ContainsAny(word, "0123456789") && chance(word) >= identifiesNamed
+}
+
 // chance estimates the bits of a word that could not be foretold. Runs of letters of one case are taken for parts of words,
 // runs of digits for numbers, unless the whole of it is hexadecimal, and a character that keeps coming back counts little.
 func chance(word string) float64 {

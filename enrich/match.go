@@ -78,10 +78,13 @@ func (j *Joiner) exact(s *source, r *record.Record) match {
 func (j *Joiner) byWords(s *source, r *record.Record) match {
 	best := none(noID)
 	for word, named := range r.Words {
-		if !identity(word, named) {
-			continue
+		m := none(noID)
+		switch {
+		case identity(word, named):
+			m = j.byWord(s, r, word)
+		case mayBeSession(word):
+			m = j.byAppSession(s, r, word, true)
 		}
-		m := j.byWord(s, r, word)
 		switch {
 		case m.reason == ambiguous:
 			return m
@@ -109,7 +112,7 @@ func (j *Joiner) byWord(s *source, r *record.Record, word string) match {
 	if j.config.Exchanges.ByID(word, gather); len(holders) > 0 {
 		by = ""
 	} else if j.config.Exchanges.BySession(word, gather); len(holders) == 0 {
-		return j.byAppSession(s, r, word)
+		return j.byAppSession(s, r, word, false)
 	}
 	x, clash := theOne(holders, r.Arrived)
 	switch {
@@ -123,13 +126,16 @@ func (j *Joiner) byWord(s *source, r *record.Record, word string) match {
 	return matched(x, wayOf(word, x))
 }
 
-// byAppSession looks for the user whose app session the word is. Its cookie must have been given by the app, or not stand in
-// the log before it came: a client can send any cookie.
-func (j *Joiner) byAppSession(s *source, r *record.Record, word string) match {
+// byAppSession looks for the user whose app session the word is. Its cookie must have been given by the app, or, unless that is
+// all that counts, not stand in the log before it came: a client can send any cookie.
+func (j *Joiner) byAppSession(s *source, r *record.Record, word string, onlyGiven bool) match {
 	if j.config.Sessions == nil {
 		return none(noID)
 	}
 	key, given := j.config.Sessions.KeyOf(word)
+	if onlyGiven && !given {
+		return none(noID)
+	}
 	var holders []Exchange
 	first := r.Arrived
 	j.config.Exchanges.ByAppSession(key, func(x Exchange) bool {

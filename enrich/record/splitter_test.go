@@ -176,6 +176,7 @@ func TestWords(t *testing.T) {
 			"req-2* 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01* 4bf92f3577b34da6a3ce929d0e0e4736* 00f067aa0ba902b7*"},
 		{"token jw4wdfpgqhoj.3az.lrraavgc.ovJ2jwk7BEAZr3hB1GgCdXkXTF3W4c4s", "jw4wdfpgqhoj.3az.lrraavgc.ovJ2jwk7BEAZr3hB1GgCdXkXTF3W4c4s ovJ2jwk7BEAZr3hB1GgCdXkXTF3W4c4s"},
 		{"web1/awmShyMYYv12345678-000001", "web1/awmShyMYYv12345678-000001 awmShyMYYv12345678"},
+		{"session -V1StGXR8_Z5jdHi6B-myT- is over -", "V1StGXR8_Z5jdHi6B-myT V1StGXR8_Z5jdHi6B -V1StGXR8_Z5jdHi6B-myT- V1StGXR8_Z5jdHi6B"}, // base64url may begin and end so
 		{"nothing here looks like one", ""},
 	}
 	for _, test := range tests {

@@ -1,6 +1,9 @@
 package record
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // idKeys are the names, in lower case and without separators, under which logs write an ID of a request.
 var idKeys = map[string]bool{
@@ -68,8 +71,12 @@ func scanWords(text string, yield func(string, bool) bool) bool {
 			if start > 0 && text[start-1] == '\\' && len(word) > 1 && (word[0] == 'n' || word[0] == 't' || word[0] == 'r') {
 				word = word[1:] // an escaped line end
 			}
-			if !emitWord(trimWord(word), key, yield) {
+			trimmed := trimWord(word)
+			if !emitWord(trimmed, key, yield) {
 				return false
+			}
+			if whole := strings.Trim(word, "./+"); len(whole) > len(trimmed) && len(whole) >= 2*shortest && !emitWord(whole, key, yield) {
+				return false // base64url and nanoids may begin and end with a hyphen
 			}
 			key = i < len(text) && leadsToValue(text[i:]) && isIDKey(word)
 		} else if i < len(text) && !afterKey[text[i]] {

@@ -13,6 +13,9 @@ switch ($path) {
         error_log("PHP Fatal error:  Request {$_SERVER['HTTP_X_REQUEST_ID']}: $ref could not be served");
         http_response_code(500);
         exit('<!doctype html><title>Sorry</title><h1>We are sorry.</h1>');
+    case '/mail':
+        error_log('PHP Fatal error:  Mail of session ' . session_id() . ' could not be sent: ' . $_POST['ref']);
+        exit('It is on its way.');
     case '/status':
         exit('up');
     case '/login':
