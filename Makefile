@@ -65,7 +65,7 @@ build:
 
 # The long forms, by hand: half an hour and more of rotation, kills and outages; the proxy's behaviour beside its peers'.
 torture: build
-	TORTURE=20 $(GO) test -tags e2e -count=1 -timeout 4h -v ./e2e/torture
+	TORTURE=20 TORTURE_RESULTS=$(CURDIR)/bench/results/torture.md $(GO) test -tags e2e -count=1 -timeout 4h -v ./e2e/torture
 
 # Two hundred people with two or three tabs each, for an hour.
 soak: build

@@ -1,3 +1,8 @@
+// The runtime would look every second whether the container's CPU limit has changed, and wake an idle pod for it: the limit of the
+// start is kept.
+
+//go:debug updatemaxprocs=0
+
 // Command sidecar stands beside an unmodified app and sends its errors to Cloud Logging with the session of the user
 // who met them.
 package main

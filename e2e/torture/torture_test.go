@@ -4,13 +4,14 @@
 // the Cloud Logging stand-in meanwhile, and then asks the stand-in: each error must be there once, under its own session.
 //
 // The short forms run in every `go test -tags e2e`. TORTURE=N makes the steady rows N times as long: 20 is half an hour.
-// TORTURE_SEED repeats the random moments of an earlier run.
+// TORTURE_SEED repeats the random moments of an earlier run, TORTURE_RESULTS names the file to keep the table in.
 package torture
 
 import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,8 +54,16 @@ func TestTorture(t *testing.T) {
 			})
 		}
 	})
-	fmt.Printf("\n| log | trouble | lines | errors | rotations | kills | lost | doubled | wrong session | all there after |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n%s\nseed %d\n",
-		strings.Join(slices.Sorted(slices.Values(table.rows)), "\n"), seed)
+	text := "| log | trouble | lines | errors | rotations | kills | lost | doubled | wrong session | all there after |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n" +
+		strings.Join(slices.Sorted(slices.Values(table.rows)), "\n") + "\n"
+	fmt.Printf("\n%s\nseed %d\n", text, seed)
+	if path := os.Getenv("TORTURE_RESULTS"); path != "" {
+		text = "# What becomes of errors whatever happens to their log\n\n`make torture`: real files, real processes, SIGKILL; the errors are counted in the stand-in, by ID. All rows run at once, on " +
+			strconv.Itoa(runtime.NumCPU()) + " cores.\n\n" + text + "\n" + time.Now().UTC().Format(time.DateOnly) + ", seed " + strconv.FormatUint(seed, 10) + "\n"
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func seed(t *testing.T) uint64 {
