@@ -441,8 +441,11 @@ func (j *Joiner) settling(x *Exchange, release func()) func() {
 	return func() { j.config.Settle(x); release() }
 }
 
-// await keeps a candidate until Run looks at it again.
+// await keeps a candidate until Run looks at it again: not before the next tick, or a turn could begin anew for ever.
 func (j *Joiner) await(c *candidate, now time.Time) {
+	if soonest := now.Add(tick); c.next.Before(soonest) {
+		c.next = soonest
+	}
 	j.waiting = append(j.waiting, c)
 	j.lookAt(now.Add(tick))
 }

@@ -158,12 +158,13 @@ func (j *Joiner) byAppSession(s *source, r *record.Record, word string, onlyGive
 // sameVisit is how long after a request a record that names its app session is still taken for the same visit's.
 const sameVisit = 10 * time.Minute
 
-// ofUser matches a record with a user. The request is x where that was under way or just over, and otherwise not known.
+// ofUser matches a record with a user. The request is x where that was under way or just over, and otherwise not known: an event
+// stream is always under way.
 func ofUser(x *Exchange, r *record.Record, by string) match {
-	if x.End.IsZero() || r.Arrived.Sub(x.End) < behind {
+	if x.End.IsZero() && !x.Streams || !x.End.IsZero() && r.Arrived.Sub(x.End) < behind {
 		return matched(x, by)
 	}
-	return matched(&Exchange{Session: x.Session, SessionID: x.SessionID, SessionBy: x.SessionBy, AppSession: x.AppSession, Begin: x.Begin, End: x.End}, by)
+	return matched(&Exchange{Session: x.Session, SessionID: x.SessionID, SessionBy: x.SessionBy, AppSession: x.AppSession, Begin: x.Begin, End: x.Begin}, by)
 }
 
 // ofUser says whether the user is certain, and the request need not be.
