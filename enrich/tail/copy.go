@@ -312,11 +312,15 @@ func (f *File) pass(offset int64) {
 
 // mayHave says whether content is a copy of f, or may become one.
 func (f *File) mayHave(content io.ReaderAt, size int64) bool {
-	switch {
-	case f.gone || f.unsure:
+	if f.gone || f.unsure {
 		return false
+	}
+	before := f.src != nil && f.isIntact()
+	switch {
 	case f.resembles(content, size):
 		return true
+	case f.src == nil || f.isIntact():
+		return false
 	}
-	return f.src != nil && !f.isIntact() && f.startsLike(content, size) // of what f's file holds now
+	return before || f.startsLike(content, size) // it was cut off while we compared; or content is of what f's file holds now
 }

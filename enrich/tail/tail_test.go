@@ -128,3 +128,46 @@ func TestRenamedBetweenFindingAndOpening(t *testing.T) {
 	l.tailer.mu.Unlock()
 	l.play(t, "read\n    app.log: one\n    app.log: two")
 }
+
+// A copyCut is a copy whose original is truncated while the two are compared.
+type copyCut struct {
+	*os.File
+	cut func()
+}
+
+func (c copyCut) ReadAt(p []byte, at int64) (int, error) {
+	c.cut()
+	return c.File.ReadAt(p, at)
+}
+
+// TestTruncatedWhileComparedWithItsCopy: copytruncate truncates a large file in the moment in which its copy is looked at. The copy is
+// not taken for a file of its own, which would be read from its beginning.
+func TestTruncatedWhileComparedWithItsCopy(t *testing.T) {
+	for _, size := range []string{"whole", "half"} { // as far as the copy was seen
+		l := newLife(t)
+		l.play(t, "start from=beginning")
+		text := strings.Repeat("a line of the log\n", 5000)
+		if err := l.append(l.path("app.log"), text); err != nil {
+			t.Fatal(err)
+		}
+		l.tailer.look(l.clock)
+		if err := l.readAll(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(l.path("app.log.1"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		src, err := os.Open(l.path("app.log.1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer src.Close()
+		n := int64(len(text))
+		if size == "half" {
+			n /= 2
+		}
+		if f := l.tailer.files[0]; !f.mayHave(copyCut{src, func() { os.Truncate(l.path("app.log"), 0) }}, n) {
+			t.Errorf("%s of the copy: it counts as another file", size)
+		}
+	}
+}
