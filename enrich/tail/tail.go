@@ -102,8 +102,6 @@ type Tailer struct {
 	listings map[string]*listing // the directories as the last look read them
 	dirs     []string            // directories in which a change may concern us
 	active   time.Time           // when something was read last
-	paced    time.Time           // until then files are read at a pace
-	polled   bool                // of some files nobody says when they are written
 	buf      []byte
 
 	bell    chan struct{} // something may be there to read
@@ -190,7 +188,7 @@ func (t *Tailer) follow(parent context.Context, handle func(*Block) error) (err 
 			continue
 		}
 		var soon <-chan time.Time
-		if t.isPaced(time.Now()) {
+		if t.isActive(time.Now()) {
 			soon = time.After(pace)
 		}
 		select {
@@ -217,23 +215,11 @@ func guard(f func()) (err error) {
 	return context.Canceled
 }
 
-// isPaced says whether files are read at a pace: where much is written, or nobody says when, while there is something to read.
-func (t *Tailer) isPaced(now time.Time) bool {
+// isActive says whether something was read a moment ago.
+func (t *Tailer) isActive(now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return (t.polled || now.Before(t.paced)) && now.Sub(t.active) < lively
-}
-
-func (t *Tailer) setPace(until time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.paced = until
-}
-
-func (t *Tailer) setPolled(polled bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.polled = polled
+	return now.Sub(t.active) < lively
 }
 
 // stir reads the files again that were written to a moment ago, without waiting to hear of it.

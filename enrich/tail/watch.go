@@ -9,15 +9,12 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 	"go.uber.org/zap"
-	"golang.org/x/time/rate"
 )
 
 const (
-	// A file that is written now and then is read at once: when bytes arrive is evidence of when they were written. What costs
-	// is each wake-up, not the reading; beyond so many a second, and so many at once, all files are read at a pace for a while.
-	sparse, sparseAtOnce = 100, 10
-	pace                 = 20 * time.Millisecond
-	paced                = 2 * time.Second
+	// pace is the time between two readings of a file that is written all the time. What costs is each wake-up, not the
+	// reading.
+	pace = 20 * time.Millisecond
 	// lively is how long a file is read at that pace after its last byte; then it is waited for again.
 	lively = 100 * time.Millisecond
 	// poll is how often the directories are looked at although nothing was heard of them.
@@ -32,7 +29,6 @@ type watcher struct {
 	notify  *fsnotify.Watcher // nil: only polls
 	watched map[string]key
 	deaf    bool // some directory cannot be watched
-	wakes   *rate.Limiter
 }
 
 // watch looks and rings until ctx is done.
@@ -67,21 +63,16 @@ func (t *Tailer) watch(ctx context.Context, s *streams) {
 			w.failed(err)
 			moved = true
 		}
-		w.pause(ctx, last)
+		t.pause(ctx, last)
 	}
 }
 
-// pause waits, where much is written, until pace has passed since the last time, so that events gather. While a file is being read
-// at that pace it waits for the reading instead: two that wake at one time cost little more than one.
-func (w *watcher) pause(ctx context.Context, last time.Time) {
-	t, now, wait := w.t, time.Now(), pace-time.Since(last)
-	switch {
-	case t.isPaced(now):
+// pause waits until pace has passed since the last time, so that events gather. While a file is being read at that pace it
+// waits for the reading instead: two that wake at one time cost little more than one.
+func (t *Tailer) pause(ctx context.Context, last time.Time) {
+	wait := pace - time.Since(last)
+	if t.isActive(time.Now()) {
 		wait += pace
-	case w.wakes.AllowN(now, 1):
-		return
-	default:
-		t.setPace(now.Add(paced))
 	}
 	if wait <= 0 {
 		return
@@ -104,7 +95,7 @@ func (w *watcher) look() {
 }
 
 func (t *Tailer) newWatcher() *watcher {
-	w := &watcher{t: t, watched: map[string]key{}, wakes: rate.NewLimiter(sparse, sparseAtOnce)}
+	w := &watcher{t: t, watched: map[string]key{}}
 	if t.config.noNotify {
 		return w
 	}
@@ -185,7 +176,6 @@ func (t *Tailer) written(path string) {
 
 // sync watches the directories of the last look, and says whether one of them is new.
 func (w *watcher) sync() (more bool) {
-	defer func() { w.t.setPolled(w.notify == nil || w.deaf) }()
 	if w.notify == nil {
 		return false
 	}
