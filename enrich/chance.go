@@ -33,7 +33,7 @@ func (j *Joiner) doubt(c *candidate, now time.Time) (owned, doubt float64) {
 		return 0, 1
 	}
 	j.try(k, now)
-	chance := float64(k.trial.found+1) / float64(k.trial.n+2)
+	chance := float64(k.trial.found+2) / float64(k.trial.n+4) // few trials prove little
 	nobodys := min(1, float64(n-found+1)/float64(n+1)/(1-chance))
 	owned = float64(found) / float64(n)
 	return owned, nobodys * chance / owned

@@ -258,8 +258,9 @@ func (j *Joiner) ofKind(c *candidate, last bool, now time.Time) *Exchange {
 		return nil
 	}
 	owned, doubt := j.doubt(c, now)
+	found, _ := c.kind.found(s)
 	switch {
-	case classOf(x) == failed && !s.alone(x) && s.weight(x) < beyondRivals:
+	case found < enoughFound, classOf(x) == failed && !s.alone(x) && s.weight(x) < beyondRivals:
 		return nil
 	case doubt <= beyondChance, doubt <= notByChance && classOf(x) == failed && owned >= enoughOwned:
 		return x
@@ -271,8 +272,9 @@ func (j *Joiner) ofKind(c *candidate, last bool, now time.Time) *Exchange {
 // it is.
 const beyondChance, notByChance = 0.05, 0.3
 
-// enoughOwned is what share of a kind must have found somebody where its doubt is larger.
-const enoughOwned = 0.3
+// enoughOwned is what share of a kind must have found somebody where its doubt is larger, and enoughFound is how many others must
+// have in any case: of two records of a background job one finds somebody easily.
+const enoughOwned, enoughFound = 0.3, 3
 
 // beyondRivals is how likely it must be that an exchange wrote a record where another one failed about then.
 const beyondRivals = 0.999
