@@ -58,8 +58,8 @@ func TestTorture(t *testing.T) {
 		strings.Join(slices.Sorted(slices.Values(table.rows)), "\n") + "\n"
 	fmt.Printf("\n%s\nseed %d\n", text, seed)
 	if path := os.Getenv("TORTURE_RESULTS"); path != "" {
-		text = "# What becomes of errors whatever happens to their log\n\n`make torture`: real files, real processes, SIGKILL; the errors are counted in the stand-in, by ID. All rows run at once, on " +
-			strconv.Itoa(runtime.NumCPU()) + " cores.\n\n" + text + "\n" + time.Now().UTC().Format(time.DateOnly) + ", seed " + strconv.FormatUint(seed, 10) + "\n"
+		text = "# What becomes of errors whatever happens to their log\n\n`make torture`: real files, real processes, SIGKILL; the errors are counted in the stand-in, by ID. As many rows run at a time as there are cores, " +
+			strconv.Itoa(runtime.NumCPU()) + ".\n\n" + text + "\n" + time.Now().UTC().Format(time.DateOnly) + ", seed " + strconv.FormatUint(seed, 10) + "\n"
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Error(err)
 		}
