@@ -23,20 +23,20 @@ const (
 	trialEvery = 30 * time.Second
 )
 
-// doubt gives what share of the other records of c's kind have found somebody, and what share of these is somebody else's. Those that
+// doubt gives how many of the other records of c's kind have found somebody, what share of them that is, and what share of these is somebody else's. Those that
 // have found nobody tell how many are nobody's at most, and the trial how many of these chance finds somebody for (J. Storey, A
 // direct approach to false discovery rates, 2002).
-func (j *Joiner) doubt(c *candidate, now time.Time) (owned, doubt float64) {
+func (j *Joiner) doubt(c *candidate, now time.Time) (found int, owned, doubt float64) {
 	k := j.evidence.kindOf(c)
 	found, n := k.found(c.observed.sighting)
 	if found == 0 {
-		return 0, 1
+		return 0, 0, 1
 	}
 	j.try(k, now)
 	chance := float64(k.trial.found+2) / float64(k.trial.n+4) // few trials prove little
 	nobodys := min(1, float64(n-found+1)/float64(n+1)/(1-chance))
 	owned = float64(found) / float64(n)
-	return owned, nobodys * chance / owned
+	return found, owned, nobodys * chance / owned
 }
 
 // try makes a trial of the kind, if it has changed much since the last: by one shift at each call, unless it is the first.

@@ -254,14 +254,9 @@ func (f *fit) sum() {
 		for i := range s.parts {
 			if w := s.parts[i].weight; w >= 0.003 {
 				f.large[k] = append(f.large[k], i)
-				taken := &f.taken[f.sides[k][i].to]
-				f.again += min(*taken, w)
-				*taken += w
+				f.again += min(f.taken[f.sides[k][i].to], w)
 			}
 		}
-	}
-	clear(f.taken)
-	for k := range f.seen {
 		f.count(k, 1)
 	}
 	f.byRoute, f.byLead = blend{}, blend{}

@@ -98,11 +98,10 @@ func (j *Joiner) infer(c *candidate, now time.Time) match {
 			return m
 		}
 	}
-	settled := now.Sub(o.at) >= settling
 	switch {
 	case o.blind:
 		return match{reason: blind, wait: true} // an answer may yet give its ID away
-	case !settled && len(o.near) > 0:
+	case !o.ready(now):
 		return match{reason: noID, wait: true}
 	}
 	last := !now.Before(c.until)
@@ -257,8 +256,7 @@ func (j *Joiner) ofKind(c *candidate, last bool, now time.Time) *Exchange {
 	if x == nil {
 		return nil
 	}
-	owned, doubt := j.doubt(c, now)
-	found, _ := c.kind.found(s)
+	found, owned, doubt := j.doubt(c, now)
 	switch {
 	case found < enoughFound, classOf(x) == failed && !s.alone(x) && s.weight(x) < beyondRivals:
 		return nil

@@ -121,7 +121,7 @@ func (j *Joiner) byWord(s *source, r *record.Record, word string) match {
 	case x == nil || s.stood(word, earliest(holders).Add(-readLate)):
 		return none(noID)
 	case by == byToken:
-		return ofUser(x, r, by)
+		return matchedUser(x, r, by)
 	}
 	return matched(x, wayOf(word, x))
 }
@@ -152,15 +152,15 @@ func (j *Joiner) byAppSession(s *source, r *record.Record, word string, onlyGive
 	case x == nil || !given && s.stood(word, first.Add(-readLate)):
 		return none(noID)
 	}
-	return ofUser(x, r, byAppSession)
+	return matchedUser(x, r, byAppSession)
 }
 
 // sameVisit is how long after a request a record that names its app session is still taken for the same visit's.
 const sameVisit = 10 * time.Minute
 
-// ofUser matches a record with a user. The request is x where that was under way or just over, and otherwise not known: an event
+// matchedUser matches a record with a user. The request is x where that was under way or just over, and otherwise not known: an event
 // stream is always under way.
-func ofUser(x *Exchange, r *record.Record, by string) match {
+func matchedUser(x *Exchange, r *record.Record, by string) match {
 	if x.End.IsZero() && !x.Streams || !x.End.IsZero() && r.Arrived.Sub(x.End) < behind {
 		return matched(x, by)
 	}

@@ -35,7 +35,7 @@ func (j *Joiner) byOtherLines(c *candidate, now time.Time) match {
 		return match{exchange: x, by: byWorker, inferred: true}
 	}
 	if pid != "" && len(c.observed.open) == 1 { // a process may do many things at once
-		if _, doubt := j.doubt(c, now); doubt > beyondChance {
+		if _, _, doubt := j.doubt(c, now); doubt > beyondChance {
 			return none(noID)
 		}
 		if x := j.tiedBy(c, pid, true); x != nil && c.mayBe(x) {

@@ -317,9 +317,9 @@ func (s *sidecar) serveApp(p port) error {
 	front, err := proxy.New(proxy.Config{
 		App: p.App, AppCA: c.AppCA, AppServerName: c.AppName,
 		SessionHeaders: c.SessionHeaders, RequestIDHeader: c.RequestIDHeader,
-		AnswerRequestID: c.AnswerRequestID, TraceParent: c.TraceParent, ForwardedFor: c.ForwardedFor, KeepClientAddress: c.KeepClientAddress,
-		ConnectionAddress: c.ConnectionAddress,
-		LocalOnly:         append([]string{}, c.LocalOnly...), TLSCert: c.TLSCert, TLSKey: c.TLSKey,
+		AnswerRequestID: c.AnswerRequestID, TraceParent: c.TraceParent, ForwardedFor: c.ForwardedFor,
+		KeepClientAddress: c.KeepClientAddress, ConnectionAddress: c.ConnectionAddress,
+		LocalOnly: append([]string{}, c.LocalOnly...), TLSCert: c.TLSCert, TLSKey: c.TLSKey,
 		Sessions: s.learned, SessionCookie: c.SessionCookie, Tracker: inPages, Ingest: relayTo, Grace: c.Grace, Log: s.log,
 	}, s.observer, s.registererOf(p))
 	if err != nil {

@@ -1,9 +1,6 @@
 package record
 
-import (
-	"bytes"
-	"strings"
-)
+import "strings"
 
 // idKeys are the names, in lower case and without separators, under which logs write an ID of a request.
 var idKeys = map[string]bool{
@@ -191,7 +188,7 @@ func isUUID(w string) bool {
 // wordsUnderKeys gives what stands under ID keys in a text: request_id=..., reqId: ..., (request-id: ...).
 func wordsUnderKeys(text string) (ids []string) {
 	scanWords(text, func(w string, key bool) bool {
-		if key && !bytes.ContainsAny([]byte(w), "/") {
+		if key && !strings.Contains(w, "/") {
 			ids = append(ids, w)
 		}
 		return len(ids) < 16
