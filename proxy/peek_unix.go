@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"io"
 	"net"
 	"syscall"
 
@@ -30,5 +31,28 @@ func silent(c net.Conn) func() bool {
 	return func() bool {
 		quiet = false
 		return raw.Read(look) == nil && quiet
+	}
+}
+
+// canLook says that look can.
+const canLook = true
+
+// look says whether something is known of the other side, without taking what it sent: gone is nil where it sent
+// something, and io.EOF where it has closed its side.
+func look(fd uintptr) (known bool, gone error) {
+	var b [1]byte
+	for {
+		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			return false, nil
+		case err != nil:
+			return true, err
+		case n == 0:
+			return true, io.EOF
+		}
+		return true, nil
 	}
 }

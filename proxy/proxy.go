@@ -205,6 +205,7 @@ func (p *Proxy) newServer() (*http.Server, error) {
 		ErrorLog:                     zap.NewStdLog(p.log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
 		Protocols:                    new(http.Protocols),
 		ConnContext:                  rememberClient,
+		ConnState:                    stateChanged,
 	}
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetHTTP2(true)
