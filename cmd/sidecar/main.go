@@ -44,6 +44,9 @@ func commands() []command {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "run" {
+		allowSlack()
+	}
 	p := process{os.Stdin, os.Stdout, os.Stderr, os.Environ()}
 	os.Exit(exitCode(p.stderr, start(p, os.Args[1:])))
 }
