@@ -102,10 +102,11 @@ type Tailer struct {
 	listings map[string]*listing // the directories as the last look read them
 	dirs     []string            // directories in which a change may concern us
 	active   time.Time           // when something was read last
+	busy     time.Time           // since when there was never long nothing to read
+	alone    bool                // nobody hears of changes: whoever reads looks
 	buf      []byte
 
 	bell    chan struct{} // something may be there to read
-	tick    chan struct{} // what is written all the time is read again
 	changed chan struct{} // the checkpoint on disk is out of date
 	saving  sync.Mutex    // one writer of the checkpoint at a time
 	saved   []byte
@@ -188,7 +189,7 @@ func (t *Tailer) follow(parent context.Context, handle func(*Block) error) (err 
 			continue
 		}
 		var soon <-chan time.Time
-		if t.isActive(time.Now()) {
+		if t.isActive(time.Now()) || t.isAlone() {
 			soon = time.After(pace)
 		}
 		select {
@@ -222,14 +223,38 @@ func (t *Tailer) isActive(now time.Time) bool {
 	return now.Sub(t.active) < lively
 }
 
+// fewFiles are so few that to look at all of them costs less than to hear of them.
+const fewFiles = 16
+
+// isBusy says whether a file has been written all the time for a while, and there are few of them.
+func (t *Tailer) isBusy(now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return now.Sub(t.active) < lively && now.Sub(t.busy) > time.Second && len(t.files) <= fewFiles
+}
+
+func (t *Tailer) isAlone() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.alone
+}
+
+func (t *Tailer) leaveAlone(alone bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.alone = alone
+}
+
 // stir reads the files again that were written to a moment ago, without waiting to hear of it.
 func (t *Tailer) stir(now time.Time) {
+	if t.isAlone() {
+		t.look(now)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, f := range t.files {
 		f.dirty = f.dirty || f.src != nil && now.Sub(f.came) < lively
 	}
-	poke(t.tick)
 }
 
 // wanted says whether there is something to read, something due, or memory to give back.
@@ -294,6 +319,9 @@ func (t *Tailer) step(f *File, now time.Time, final bool, handle func(*Block) er
 	f.ahead = 0
 	if err == nil {
 		f.handled(b)
+		if now.Sub(t.active) > lively {
+			t.busy = now
+		}
 		t.active = now
 		t.touch()
 	}

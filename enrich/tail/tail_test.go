@@ -2,8 +2,10 @@ package tail
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -63,6 +65,74 @@ func TestRun(t *testing.T) {
 			must(<-done)
 		})
 	}
+}
+
+// While a file is written all the time nobody listens to the kernel, and what happens beside it is noticed as soon.
+func TestBusy(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	write := func(name, text string) {
+		f, err := os.OpenFile(path(name), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("busy.log", "line\n")
+	write("quiet.log", "line\n")
+	tailer, err := New(Config{Globs: []string{path("*.log")}, From: Beginning, Log: zaptest.NewLogger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tailer.Close()
+	beside := []func(){
+		func() { write("quiet.log", "beside\n") },
+		func() { write("new.log", "beside\n") },
+		func() {
+			if err := os.Rename(path("busy.log"), path("busy.log.1")); err != nil {
+				t.Fatal(err)
+			}
+			write("busy.log", "beside\n")
+		},
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	since, calm := 0, false // readings of the busy file since something happened beside it
+	err = tailer.Run(ctx, func(b *Block) error {
+		if strings.Contains(string(b.Data), "beside") {
+			since, beside = 0, beside[1:]
+		}
+		switch {
+		case since > 20:
+			return errors.New("what happened beside the busy file was not noticed")
+		case calm:
+			cancel()
+		case len(beside) == 0: // the last line comes when the kernel is listened to again
+			go func() {
+				for tailer.isAlone() {
+					runtime.Gosched()
+				}
+				write("quiet.log", "last\n")
+			}()
+			calm = true
+		case tailer.isAlone() && since == 0:
+			beside[0]()
+			since++
+			write("busy.log", "line\n")
+		case tailer.isAlone():
+			since++
+			fallthrough
+		default:
+			write("busy.log", "line\n")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	invariants(t, tailer)
 }
 
 // A file that nobody rotates loses the room of what is decided, and of that alone; what comes later is read as before, in the

@@ -17,6 +17,8 @@ const (
 	pace = 20 * time.Millisecond
 	// lively is how long a file is read at that pace after its last byte; then it is waited for again.
 	lively = 100 * time.Millisecond
+	// lull is how often it is asked whether files that were written all the time still are.
+	lull = 250 * time.Millisecond
 	// poll is how often the directories are looked at although nothing was heard of them.
 	poll = time.Second
 	// pollBusy is the same without inotify, while something is being written.
@@ -40,6 +42,9 @@ func (t *Tailer) watch(ctx context.Context, s *streams) {
 	moved := true
 	var last, looked time.Time
 	for {
+		if w.away(ctx, s) {
+			moved = true
+		}
 		if w.rest() || moved || time.Since(looked) >= poll {
 			looked = time.Now()
 			w.look()
@@ -67,8 +72,37 @@ func (t *Tailer) watch(ctx context.Context, s *streams) {
 	}
 }
 
-// pause waits until pace has passed since the last time, so that events gather. While a file is being read at that pace it
-// waits for the reading instead: two that wake at one time cost little more than one.
+// away stays away from the files as long as they are busy: of a file that is written all the time the kernel has something to
+// say all the time, and to hear it costs more than to read what was written. Whoever reads looks meanwhile.
+func (w *watcher) away(ctx context.Context, s *streams) (was bool) {
+	for ctx.Err() == nil && w.notify != nil && !w.deaf && w.t.isBusy(time.Now()) {
+		if !was {
+			was = true
+			w.t.leaveAlone(true)
+			w.forget()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(lull):
+		}
+		s.open(ctx)
+	}
+	if was {
+		w.t.leaveAlone(false)
+	}
+	return was
+}
+
+// forget ends all watches.
+func (w *watcher) forget() {
+	for dir := range w.watched {
+		w.notify.Remove(dir)
+	}
+	clear(w.watched)
+}
+
+// pause waits until pace has passed since the last time, so that events gather. While a file is being read at that pace
+// anyway, only the others are waited for, and what is renamed.
 func (t *Tailer) pause(ctx context.Context, last time.Time) {
 	wait := pace - time.Since(last)
 	if t.isActive(time.Now()) {
@@ -79,7 +113,6 @@ func (t *Tailer) pause(ctx context.Context, last time.Time) {
 	}
 	select {
 	case <-ctx.Done():
-	case <-t.tick:
 	case <-time.After(wait):
 	}
 }
