@@ -86,6 +86,7 @@ type File struct {
 	offered   int64     // hole, as the checkpoint has it that is being written
 	kept      int64     // hole, as the checkpoint on disk has it
 	spooled   bool      // what a stream gave
+	matched   sighting  // when all of its marks were last seen to be there
 	verified  int64     // when it was last read as the file that we know, by the clock that stamps files
 	real      string    // where the name leads, if it is a symbolic link
 	encoding  Encoding
@@ -176,15 +177,28 @@ func (f *File) close() {
 }
 
 // length is the file's length now.
-func (f *File) length() int64 {
-	if f.src == nil {
-		return f.size
+func (f *File) length() int64 { return f.stat().size }
+
+// stat tells of the file as it is; where that cannot be had, of nothing but its length as it was.
+func (f *File) stat() info {
+	if f.src != nil {
+		if i, err := fstat(f.src); err == nil {
+			return i
+		}
 	}
-	i, err := fstat(f.src)
-	if err != nil {
-		return f.size
-	}
-	return i.size
+	return info{size: f.size}
+}
+
+// A sighting is how a file was found, and when.
+type sighting struct {
+	info
+	at time.Time
+}
+
+// still says whether nobody has written since, going by its time. That goes in steps, so that a change just before the
+// sighting may have the same one.
+func (s sighting) still(i info) bool {
+	return i == s.info && s.at.Sub(time.Unix(0, s.modified)) > slack
 }
 
 // next reads the next block of f. more says that it may have another one at once.
@@ -271,11 +285,11 @@ func (t *Tailer) open(f *File, now time.Time) bool {
 
 // fill reads what follows, behind the few bytes before it, which tell whether the file is still the one that we know.
 func (t *Tailer) fill(f *File, final bool) (p []byte, overlap int, err error) {
-	size := f.length()
-	if f.isCutOff(size) { // what is here now does not follow what was read, though it may begin alike
+	i, looked := f.stat(), time.Now()
+	if f.isCutOff(i.size) { // what is here now does not follow what was read, though it may begin alike
 		return nil, 0, errChanged
 	}
-	f.size = size
+	f.size = i.size
 	from, overlap := before(f.read)
 	want := smallRead
 	if f.size-f.read > smallRead {
@@ -302,8 +316,11 @@ func (t *Tailer) fill(f *File, final bool) (p []byte, overlap int, err error) {
 	if known, ok := f.marks.at(f.read); ok && known != sum(buf[:overlap]) {
 		return nil, 0, errChanged
 	}
-	if end := f.marks.end(); end > f.read && !f.marks.match(f.src, end) {
-		return nil, 0, errChanged
+	if end := f.marks.end(); end > f.read && !f.matched.still(i) {
+		if !f.marks.match(f.src, end) {
+			return nil, 0, errChanged
+		}
+		f.matched = sighting{i, looked}
 	}
 	f.verified = t.config.wall().UnixNano()
 	f.dirty = full && n == len(buf)
