@@ -20,7 +20,7 @@ const (
 	maxTwins = 64
 	// foldsKept is how long what was found is remembered: a record may wait so long for its exchange. Of a flood, the latest are.
 	foldsKept = enough + foldTime
-	maxFolds  = 4096
+	maxFolds  = 1024
 )
 
 // Folds remember which errors were found, so that what an app writes into two or three files becomes one entry.

@@ -62,6 +62,9 @@ type sidecar struct {
 	survey   *tail.Survey
 }
 
+// settled is when also what only the first connections need has been needed.
+const settled = 2 * time.Second
+
 func (s *sidecar) run(ctx context.Context) error {
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
@@ -101,6 +104,8 @@ func (s *sidecar) run(ctx context.Context) error {
 	s.log.Info("the sidecar is up", zap.String("version", versionText()), zap.Any("ports", s.config.Ports),
 		zap.Strings("logs", s.config.Logs), zap.String("sink", s.config.Sink))
 	s.sayLogs()
+	unmapProgram()
+	defer time.AfterFunc(settled, unmapProgram).Stop()
 	select {
 	case <-ctx.Done():
 		err = nil

@@ -104,6 +104,8 @@ type Tailer struct {
 	active   time.Time           // when something was read last
 	busy     time.Time           // since when there was never long nothing to read
 	alone    bool                // nobody hears of changes: whoever reads looks
+	sights   map[string]sighting // the directories as they were found by then
+	sought   time.Time           // when that was last done whatever they were
 	buf      []byte
 
 	bell    chan struct{} // something may be there to read
@@ -146,6 +148,7 @@ func New(c Config) (*Tailer, error) {
 		listings: map[string]*listing{},
 		binary:   map[key]bool{},
 		said:     map[string]string{},
+		sights:   map[string]sighting{},
 		bell:     make(chan struct{}, 1),
 		changed:  make(chan struct{}, 1),
 	}
@@ -247,14 +250,30 @@ func (t *Tailer) leaveAlone(alone bool) {
 
 // stir reads the files again that were written to a moment ago, without waiting to hear of it.
 func (t *Tailer) stir(now time.Time) {
-	if t.isAlone() {
+	if t.isAlone() && t.hasMoved(now) {
 		t.look(now)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, f := range t.files {
-		f.dirty = f.dirty || f.src != nil && now.Sub(f.came) < lively
+		f.dirty = f.dirty || f.src != nil && (now.Sub(f.came) < lively || t.alone && f.length() != f.size)
 	}
+}
+
+// hasMoved says whether the directories have to be looked at, as one is told where somebody hears of changes.
+func (t *Tailer) hasMoved(now time.Time) (moved bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if moved = now.Sub(t.sought) >= poll; moved {
+		t.sought = now
+		clear(t.sights)
+	}
+	for _, dir := range t.dirs {
+		i, err := stat(dir)
+		moved = moved || err != nil || !t.sights[dir].still(i)
+		t.sights[dir] = sighting{i, now}
+	}
+	return moved
 }
 
 // wanted says whether there is something to read, something due, or memory to give back.
