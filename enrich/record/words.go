@@ -72,8 +72,10 @@ func scanWords(text string, yield func(string, bool) bool) bool {
 			if !emitWord(trimmed, key, yield) {
 				return false
 			}
-			if whole := strings.Trim(word, "./+"); len(whole) > len(trimmed) && len(whole) >= 2*shortest && !emitWord(whole, key, yield) {
-				return false // base64url and nanoids may begin and end with a hyphen
+			if len(word) > len(trimmed) && len(word) >= 2*shortest { // base64url and nanoids may begin and end with a hyphen
+				if whole := strings.Trim(word, "./+"); len(whole) > len(trimmed) && len(whole) >= 2*shortest && !emitWord(whole, key, yield) {
+					return false
+				}
 			}
 			key = i < len(text) && leadsToValue(text[i:]) && isIDKey(word)
 		} else if i < len(text) && !afterKey[text[i]] {
