@@ -91,7 +91,7 @@ func (b *bench) endAll() {
 
 // await asks until done says yes, for a minute.
 func await(what string, done func() bool) error {
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if done() {
 			return nil
 		}
