@@ -14,7 +14,7 @@ const (
 	// readOn is how far all files must have been read past an exchange's end before it counts as silent.
 	readOn = 2 * time.Second
 	// searching is how often the exchanges are looked through for silent failures.
-	searching = time.Second
+	searching = 2 * time.Second
 	// maxSilent bounds what is remembered of exchanges, in each of two generations.
 	maxSilent = 4096
 	// starting is how long after its start the sidecar still finds what stood in the files before.

@@ -21,6 +21,9 @@ const (
 	lull = 250 * time.Millisecond
 	// poll is how often the directories are looked at although nothing was heard of them.
 	poll = time.Second
+	// pollIdle is the same while nothing is read, for calm long.
+	pollIdle = 2 * time.Second
+	calm     = 10 * time.Second
 	// pollBusy is the same without inotify, while something is being written.
 	pollBusy = 100 * time.Millisecond
 )
@@ -254,8 +257,12 @@ func (w *watcher) add(dir string) (added bool) {
 func (w *watcher) interval() time.Duration {
 	w.t.mu.Lock()
 	defer w.t.mu.Unlock()
-	if (w.notify == nil || w.deaf) && time.Since(w.t.active) < 5*time.Second {
+	silent := time.Since(w.t.active)
+	switch hears := w.notify != nil && !w.deaf; {
+	case !hears && silent < 5*time.Second:
 		return pollBusy
+	case hears && silent > calm:
+		return pollIdle
 	}
 	return poll
 }
