@@ -42,7 +42,7 @@ func TestTheAppHearsThatAClientHasGone(t *testing.T) {
 			for _, request := range requests {
 				io.WriteString(conn, request)
 				if strings.Contains(request, "/quick") {
-					if _, err := http.ReadResponse(answers, nil); err != nil { //nolint:bodyclose // it has none
+					if _, err := http.ReadResponse(answers, nil); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -120,7 +120,7 @@ func TestTheServersLookEnds(t *testing.T) {
 	answers := bufio.NewReader(conn)
 	for n := range int32(3) {
 		io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-		if _, err := http.ReadResponse(answers, nil); err != nil { //nolint:bodyclose // it has none
+		if _, err := http.ReadResponse(answers, nil); err != nil {
 			t.Fatal(err)
 		}
 		if looks := c.looks.Load(); looks != n+1 {

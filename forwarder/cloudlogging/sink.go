@@ -76,7 +76,7 @@ func (s *Sink) options(ctx context.Context) (options []option.ClientOption, proj
 		option.WithTelemetryDisabled(),
 		option.WithGRPCDialOption(grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second})),
 		// Answers are small: to measure the way for larger windows would cost a ping and a wake-up for each of them.
-		option.WithGRPCDialOption(grpc.WithStaticStreamWindowSize(64<<10)),
+		option.WithGRPCDialOption(grpc.WithStaticStreamWindowSize(64 << 10)),
 		option.WithGRPCDialOption(grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: .2, MaxDelay: time.Second},
 			MinConnectTimeout: 5 * time.Second,
