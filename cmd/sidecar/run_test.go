@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -132,5 +133,32 @@ func TestStandardInput(t *testing.T) {
 	e := s.AwaitEntries(1)[0]
 	if e.Token() != token || e.JSONPayload.Source.File != "-" {
 		t.Errorf("the entry: %+v", e)
+	}
+}
+
+// TestItsOwnCosts: the kernel may wake it late, it is still known by its name, and its start is not kept in memory.
+func TestItsOwnCosts(t *testing.T) {
+	pid := shop(t).Run().Cmd.Process.Pid
+	file := func(name string) string {
+		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(content))
+	}
+	if got := file("timerslack_ns"); got != "1000000" {
+		t.Errorf("the timer slack is %s ns", got)
+	}
+	if got := file("comm"); got != "sidecar" {
+		t.Errorf("the process is called %q", got)
+	}
+	var mapped, size int // KiB
+	_, rest, _ := strings.Cut(file("status"), "RssFile:")
+	fmt.Sscan(rest, &mapped)
+	if info, err := os.Stat(stage.Program(t)); err == nil {
+		size = int(info.Size() >> 10)
+	}
+	if mapped == 0 || mapped > size/2 {
+		t.Errorf("%d of the program's %d KiB are mapped", mapped, size)
 	}
 }

@@ -21,12 +21,16 @@ func allowSlack() {
 		os.Unsetenv(slackened)
 		return
 	}
+	program, err := os.Executable() // by its path, for the process is named after that
+	if err != nil {
+		return
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	before, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
 	if err != nil || before >= slack || unix.Prctl(unix.PR_SET_TIMERSLACK, slack, 0, 0, 0) != nil {
 		return
 	}
-	syscall.Exec("/proc/self/exe", os.Args, append(os.Environ(), slackened+"=1"))
+	syscall.Exec(program, os.Args, append(os.Environ(), slackened+"=1"))
 	unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(before), 0, 0, 0)
 }
