@@ -12,7 +12,7 @@ import (
 // unmapProgram lets go of the program's own pages, nearly all of which are in memory for having stood near to what the start
 // needed. They are the kernel's to keep or to drop then; what is used again is mapped again, with a minor fault for each 64 KiB.
 // Only what is as it stands in the file is let go of: a position-independent build has pages that its loader wrote to. Where
-// this cannot be told, all stays as it is.
+// this cannot be told, all stays as it is. docs/decisions/0009-program-pages.md.
 func unmapProgram() {
 	program, err := os.Readlink("/proc/self/exe")
 	if err != nil {
