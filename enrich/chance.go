@@ -23,9 +23,9 @@ const (
 	trialEvery = 30 * time.Second
 )
 
-// doubt gives how many of the other records of c's kind have found somebody, what share of them that is, and what share of these is somebody else's. Those that
-// have found nobody tell how many are nobody's at most, and the trial how many of these chance finds somebody for (J. Storey, A
-// direct approach to false discovery rates, 2002).
+// doubt gives how many of the other records of c's kind have found somebody, what share of them that is, and what share of
+// these is somebody else's. Those that have found nobody tell how many are nobody's at most, and the trial how many of these
+// chance finds somebody for (J. Storey, A direct approach to false discovery rates, 2002).
 func (j *Joiner) doubt(c *candidate, now time.Time) (found int, owned, doubt float64) {
 	k := j.evidence.kindOf(c)
 	found, n := k.found(c.observed.sighting)
