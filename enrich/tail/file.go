@@ -189,14 +189,14 @@ func (f *File) stat() info {
 	return info{size: f.size}
 }
 
-// A sighting is how a file was found, and when.
+// A sighting is how a file or a directory was found, and when.
 type sighting struct {
 	info
 	at time.Time
 }
 
-// still says whether nobody has written since, going by its time. That goes in steps, so that a change just before the
-// sighting may have the same one.
+// still says whether nothing has changed since, going by its time. That goes in steps, so that a change just after the
+// sighting may have the same one as a change just before it.
 func (s sighting) still(i info) bool {
 	return i == s.info && s.at.Sub(time.Unix(0, s.modified)) > slack
 }

@@ -32,10 +32,8 @@ const relist = 30 * time.Second
 
 // A listing is the names in a directory.
 type listing struct {
-	info
+	sighting
 	names []string
-	at    time.Time
-	fresh bool // the directory was changed so shortly before that its time may not show the next change
 }
 
 // A found is what a path leads to.
@@ -74,14 +72,15 @@ func (v *view) list(dir string) []string {
 	}
 	v.read[dir] = true
 	i, ok := v.stat(dir)
-	if ok && l != nil && l.info == i && !l.fresh && time.Since(l.at) < relist {
+	if ok && l != nil && l.still(i) && time.Since(l.at) < relist {
 		return l.names
 	}
 	delete(v.dirs, dir)
+	looked := time.Now()
 	names, err := readNames(dir)
 	switch {
 	case err == nil:
-		v.dirs[dir] = &listing{info: i, names: names, at: time.Now(), fresh: time.Since(time.Unix(0, i.modified)) < slack}
+		v.dirs[dir] = &listing{sighting{i, looked}, names}
 	case !errors.Is(err, fs.ErrNotExist):
 		v.errs[dir] = err
 	}

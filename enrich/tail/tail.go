@@ -104,8 +104,7 @@ type Tailer struct {
 	active   time.Time           // when something was read last
 	busy     time.Time           // since when there was never long nothing to read
 	alone    bool                // nobody hears of changes: whoever reads looks
-	sights   map[string]sighting // the directories as they were found by then
-	sought   time.Time           // when that was last done whatever they were
+	sights   map[string]sighting // the directories, as whoever reads has found them
 	buf      []byte
 
 	bell    chan struct{} // something may be there to read
@@ -264,9 +263,8 @@ func (t *Tailer) stir(now time.Time) {
 func (t *Tailer) hasMoved(now time.Time) (moved bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if moved = now.Sub(t.sought) >= poll; moved {
-		t.sought = now
-		clear(t.sights)
+	if moved = t.config.wall().Sub(t.looked) >= poll; moved {
+		clear(t.sights) // of directories that are none of ours any more, too
 	}
 	for _, dir := range t.dirs {
 		i, err := stat(dir)
