@@ -24,17 +24,19 @@ func unmapProgram() {
 	}
 	defer maps.Close()
 	var from, to uintptr
-	ours := false
+	ours := false // the lines are of a mapping of the program that nobody may write to
 	for lines := bufio.NewScanner(maps); lines.Scan(); {
 		line := lines.Text()
-		var begin, end uintptr
-		var access string
-		if n, _ := fmt.Sscanf(line, "%x-%x %s", &begin, &end, &access); n == 3 {
-			from, to = begin, end
-			ours = strings.HasSuffix(line, " "+program) && !strings.Contains(access, "w")
-		}
-		if ours && strings.HasPrefix(line, "Anonymous:") && strings.HasSuffix(line, " 0 kB") {
-			unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
+		switch {
+		case strings.HasSuffix(line, " "+program):
+			var access string
+			n, _ := fmt.Sscanf(line, "%x-%x %s", &from, &to, &access)
+			ours = n == 3 && !strings.Contains(access, "w")
+		case ours && strings.HasPrefix(line, "Anonymous:"):
+			if strings.HasSuffix(line, " 0 kB") {
+				unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
+			}
+			ours = false
 		}
 	}
 }
