@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -144,24 +145,22 @@ func (l listening) Accept() (net.Conn, error) {
 
 // TestADeadlineThatIsPutOffIsKept: one that stands earlier does not end what may last longer, and the later one counts.
 func TestADeadlineThatIsPutOffIsKept(t *testing.T) {
-	near, far := net.Pipe()
-	defer far.Close()
-	c := newClient(near, func() {})
-	defer c.Close()
-	soon := time.Now().Add(10 * time.Millisecond)
-	c.SetReadDeadline(soon)
-	c.SetReadDeadline(time.Time{})
-	go func() {
-		<-time.After(time.Until(soon.Add(10 * time.Millisecond)))
-		far.Write([]byte("late"))
-	}()
-	var b [8]byte
-	if n, err := c.Read(b[:]); err != nil || string(b[:n]) != "late" {
-		t.Fatalf("got %q, %v", b[:n], err)
-	}
-	c.SetReadDeadline(time.Now().Add(time.Hour))
-	c.SetReadDeadline(time.Now().Add(time.Millisecond))
-	if _, err := c.Read(b[:]); err == nil || c.ended.Load() {
-		t.Errorf("a deadline that has passed: %v, ended %t", err, c.ended.Load())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		c := newClient(near, func() {})
+		defer c.Close()
+		c.SetReadDeadline(time.Now().Add(time.Second))
+		c.SetReadDeadline(time.Time{})
+		time.AfterFunc(time.Minute, func() { far.Write([]byte("late")) })
+		var b [8]byte
+		if n, err := c.Read(b[:]); err != nil || string(b[:n]) != "late" {
+			t.Fatalf("got %q, %v", b[:n], err)
+		}
+		c.SetReadDeadline(time.Now().Add(time.Hour))
+		c.SetReadDeadline(time.Now().Add(time.Second))
+		if _, err := c.Read(b[:]); err == nil || c.ended.Load() {
+			t.Errorf("a deadline that has passed: %v, ended %t", err, c.ended.Load())
+		}
+	})
 }
