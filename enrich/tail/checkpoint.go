@@ -247,7 +247,7 @@ func (t *Tailer) snapshot() ([]byte, kept, error) {
 		files, byID[s.ID] = append(files, s), s
 		f.offered = f.hole
 	}
-	p, err := encode(t.looked.UnixNano(), files)
+	p, err := encode(t.known, files)
 	return p, byID, err
 }
 

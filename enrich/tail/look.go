@@ -77,8 +77,22 @@ func (t *Tailer) look(now time.Time) {
 		}
 	}
 	t.bound()
-	t.looked, t.known = looked, looked.UnixNano()
+	t.looked = looked
+	if t.isMoving(looked) { // a name may have gone by unseen; what was read to its end and forgotten is older than that
+		looked = looked.Add(-quietDeleted)
+	}
+	t.known = max(t.known, looked.UnixNano())
 	t.metrics.files.Set(float64(len(t.files)))
+}
+
+// isMoving says whether names were changed in the directories of the logs since a look began, or just before.
+func (t *Tailer) isMoving(looked time.Time) bool {
+	for _, dir := range t.dirs {
+		if i, err := stat(dir); err == nil && t.config.stamp(i) >= looked.Add(-slack).UnixNano() {
+			return true
+		}
+	}
+	return false
 }
 
 // match gives the files that the globs match, each once.

@@ -3,12 +3,15 @@ package tail
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap/zaptest"
 )
@@ -186,6 +189,38 @@ func TestRenamedDuringALook(t *testing.T) {
 		t.Errorf("it is at %q, gone: %v", f.name, f.gone)
 	}
 	l.play(t, "read\n    app.log: two")
+}
+
+// A file whose name is moved on while a look goes through the names is found by the next look. Nothing but its age tells that it is
+// ours: the life before was killed before it had seen it.
+func TestRotatedDuringTheFirstLook(t *testing.T) {
+	for round := range 12 {
+		l := newLife(t)
+		for n := range 300 { // what takes a look its time
+			if err := l.append(l.path(fmt.Sprintf("app.log-2025%04d", n)), "of last year\n"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.play(t, "wait 1s\nstart\nkill\nwrite app.log one\nrename app.log app.log.1\nwrite app.log two")
+		moved := make(chan error, 1)
+		go func() {
+			for range 25 * round { // now earlier in the look, now later
+				os.Lstat(l.dir)
+			}
+			moved <- errors.Join(os.Rename(l.path("app.log.1"), l.path("app.log.2")), os.Rename(l.path("app.log"), l.path("app.log.1")))
+		}()
+		l.play(t, "start")
+		if err := <-moved; err != nil {
+			t.Fatal(err)
+		}
+		l.compare = func(got []string) {
+			slices.Sort(got) // what is found late is read late
+			if diff := cmp.Diff([]string{"app.log: one", "app.log: three", "app.log: two"}, got); diff != "" {
+				t.Fatal("-want +got\n", diff)
+			}
+		}
+		l.play(t, "write app.log three\nread")
+	}
 }
 
 // What a look finds under a name and what it opens there are the same file, or it waits for the next look: names move while it
