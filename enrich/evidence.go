@@ -189,7 +189,8 @@ func (e *evidence) kindNames(c *candidate) []string {
 	if strings.HasSuffix(head, "Error") || strings.HasSuffix(head, "Exception") {
 		head = "exception" // nothing but the exception itself was logged, whatever its type
 	}
-	names := []string{path + "\x00" + own + "\x00" + head + "\x00" + family(r.Thread), path + "\x01" + family(r.Thread) + "\x00" + head}
+	kind := path + "\x00" + own + "\x00" + head + "\x00" + family(r.Thread)
+	names := []string{kind + "\x00" + r.Site, kind, path + "\x01" + family(r.Thread) + "\x00" + head}
 	if r.Thread != "" {
 		names = append(names, path+"\x02"+family(r.Thread))
 	}

@@ -30,7 +30,7 @@ func (r *Record) evidence() {
 		r.PID, r.Thread = pidIn(first[:min(len(first), 200)]), threadIn(first[:min(len(first), 300)])
 		r.IDs = wordsUnderKeys(head)
 	}
-	r.Kind = kindOf(r.Text)
+	r.Kind, r.Site = kindOf(r.Text)
 }
 
 var methods = [...]string{"GET ", "POST ", "PUT ", "DELETE ", "PATCH ", "HEAD ", "OPTIONS "}
@@ -240,7 +240,7 @@ func pidIn(first string) int {
 		if !isDigit(first[i]) || i > 0 && !strings.ContainsRune(" [#", rune(first[i-1])) {
 			continue
 		}
-		n := run([]byte(first), i)
+		n := run(first, i)
 		rest := first[i+n:]
 		switch {
 		case n > 7:
@@ -254,7 +254,7 @@ func pidIn(first string) int {
 }
 
 func leadingInt(text string) int {
-	n, _ := strconv.Atoi(text[:run([]byte(text), 0)])
+	n, _ := strconv.Atoi(text[:run(text, 0)])
 	return n
 }
 
@@ -300,25 +300,42 @@ func isThread(name string) bool {
 const kindFrames = 3
 
 // kindOf condenses a text to what is the same whenever the same error comes again: the exception's type and the top
-// frames without line numbers and addresses. Without either it is empty.
-func kindOf(text string) string {
-	var kind []string
+// frames without line numbers and addresses, and apart from these the line numbers. Without either it is empty.
+func kindOf(text string) (kind, site string) {
+	var parts []string
+	var lines []byte
 	frames := 0
 	for line := range strings.SplitSeq(text[:min(len(text), 16<<10)], "\n") {
 		if isFrame(line) {
 			if frames++; frames > kindFrames {
 				break
 			}
-			kind = append(kind, withoutNumbers(strings.TrimSpace(line)))
+			parts = append(parts, withoutNumbers(strings.TrimSpace(line)))
+			lines = append(appendLines(lines, line), '|')
 			continue
 		}
-		if len(kind) == 0 {
+		if len(parts) == 0 {
 			if name := typeIn(line); name != "" {
-				kind = append(kind, name)
+				parts = append(parts, name)
 			}
 		}
 	}
-	return strings.Join(kind, "|")
+	return strings.Join(parts, "|"), string(lines)
+}
+
+// appendLines adds the line numbers of a frame: shop.js:24:49, Shop.java:24, shop.php(24), line 24.
+func appendLines(b []byte, frame string) []byte {
+	for i := 1; i < min(len(frame), 240); i++ {
+		if !isDigit(frame[i]) || isDigit(frame[i-1]) {
+			continue
+		}
+		n := run(frame, i)
+		if before := frame[i-1]; n < 8 && (before == ':' || before == '(' || strings.HasSuffix(frame[:i], "line ")) {
+			b = append(append(b, ':'), frame[i:i+n]...)
+		}
+		i += n
+	}
+	return b
 }
 
 func isFrame(line string) bool {

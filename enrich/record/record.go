@@ -43,8 +43,8 @@ type Record struct {
 	Thread string
 	PID    int
 	// Kind is the same for the same kind of error: the exception's type and its top frames, without line numbers. It is
-	// empty where the record names neither.
-	Kind        string
+	// empty where the record names neither. Site is the line numbers of these frames: it tells apart the places in one function.
+	Kind, Site  string
 	Method      string
 	Path, Query string
 	Client      netip.AddrPort // the port is 0 where the record names the address alone

@@ -84,7 +84,7 @@ func (p *stampParser) number(least, most int) (n int, ok bool) {
 	return n, p.i-start >= least
 }
 
-func run(b []byte, at int) int {
+func run[T string | []byte](b T, at int) int {
 	i := at
 	for i < len(b) && isDigit(b[i]) {
 		i++
