@@ -48,6 +48,14 @@ func (s *source) written(r *record.Record) time.Time {
 	return r.Arrived
 }
 
+// spread is by how much earlier than written says the record may have been written.
+func (s *source) spread(r *record.Record) time.Duration {
+	if fine(r.Time) && s.lag.n > 0 {
+		return 0
+	}
+	return s.history.late(r.Offset)
+}
+
 // late says whether the bytes came so long after they were written that their arrival tells nothing.
 func (s *source) late(r *record.Record) bool {
 	return s.lag.n > 0 && !r.Time.IsZero() && r.Arrived.Sub(r.Time)-s.lag.least > maxDelay

@@ -77,7 +77,7 @@ func (j *Joiner) moved(seen []*sighting, by time.Duration, now time.Time) (moved
 		if blind {
 			continue
 		}
-		m := &sighting{at: at, rate: s.rate, nobody: 1, shared: true}
+		m := &sighting{at: at, early: s.early, rate: s.rate, nobody: 1, shared: true}
 		for _, x := range near {
 			m.parts = append(m.parts, j.evidence.traffic.partOf(x, m, at, now))
 		}

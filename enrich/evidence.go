@@ -61,6 +61,7 @@ type kind struct {
 // A sighting is a record shared out: to each exchange, and to nobody, the likelihood that it is theirs.
 type sighting struct {
 	at     time.Time
+	early  float64 // by how many milliseconds earlier it may have been
 	parts  []part
 	rate   float64 // how many exchanges were answered in a millisecond then
 	nobody float64
@@ -72,7 +73,7 @@ type part struct {
 	to      exchangeName
 	route   string
 	class   class
-	lead    float64 // in milliseconds, from the record to the answer
+	lead    float64 // in milliseconds, from the record to the answer; where that is not known exactly, in the middle
 	ofRoute float64 // the share of all exchanges
 	chance  float64 // how many such exchanges in a millisecond chance brings
 	other   bool    // the record names another request

@@ -185,10 +185,10 @@ func (b *blend) settle() {
 // A side is what does not change of a part while it is shared out.
 type side struct {
 	route, to int       // their numbers
-	step      int       // the scale's that is nearest to the lead
+	from, end int       // the scale's steps that the lead may be at
 	first     int       // the first step that the lead counts for
 	alike     []float64 // how much it counts there, and at the next ones
-	stretch   float64   // of the scale there
+	stretch   float64   // of the scale, summed over the steps that the lead may be at
 	expected  float64   // the density of the leads there, by the wider kinds
 	taken     float64   // records of the file that the exchange has already
 }
@@ -196,24 +196,51 @@ type side struct {
 func newFit(seen []*sighting, parent *portrait, file *group) *fit {
 	f := &fit{seen: seen, parent: parent, file: file, large: make([][]int, len(seen)), sides: make([][]side, len(seen))}
 	routes, names := map[string]int{}, map[exchangeName]int{}
+	var expected [2 * middle]float64 // the density of the leads, by the wider kinds
+	for i, step := range steps {
+		expected[i] = parent.at(step.at)
+	}
 	for k, s := range seen {
 		f.sides[k] = make([]side, len(s.parts))
 		counts := make([]float64, 0, len(s.parts)*int(2*alike*perStep+1))
 		for i := range s.parts {
-			p, lead := &s.parts[i], scaled(s.parts[i].lead)
-			begin, first := len(counts), int(math.Ceil((lead-alike)*perStep))
-			for step := first; float64(step) <= (lead+alike)*perStep; step++ {
-				counts = append(counts, likeness(float64(step)/perStep-lead))
-			}
-			f.sides[k][i] = side{
-				route: numberOf(routes, p.route), to: numberOf(names, p.to),
-				step: int(math.Round(lead*perStep)) + middle, first: first + middle, alike: counts[begin:],
-				stretch: stretch(p.lead), expected: parent.at(p.lead), taken: file.taken.weight(p.to),
-			}
+			p := &s.parts[i]
+			d := &f.sides[k][i]
+			*d, counts = sideAt(p.lead, s.early, &expected, counts)
+			d.route, d.to, d.taken = numberOf(routes, p.route), numberOf(names, p.to), file.taken.weight(p.to)
 		}
 	}
 	f.routes, f.taken = make([]float64, len(routes)), make([]float64, len(names))
 	return f
+}
+
+// sideAt is a part's side as far as its lead goes, which is not known better than early. What it counts is added to counts.
+func sideAt(lead, early float64, expected *[2 * middle]float64, counts []float64) (d side, all []float64) {
+	low, high := scaled(lead-early/2), scaled(lead+early/2)
+	d.from, d.end = stepOf(low*perStep), stepOf(high*perStep)+1
+	for step := d.from; step < d.end; step++ {
+		d.stretch += steps[step].stretch
+		d.expected += steps[step].stretch * expected[step]
+	}
+	d.expected /= d.stretch
+	d.first = stepOf(math.Ceil((low - alike) * perStep))
+	begin, sum := len(counts), 0.0
+	for step := d.first; float64(step-middle) <= (high+alike)*perStep && step < 2*middle; step++ {
+		at := float64(step-middle) / perStep
+		like := likeness(max(0, low-at, at-high)) * steps[step].stretch // any moment is as likely as any other
+		counts, sum = append(counts, like), sum+like
+	}
+	if d.alike = counts[begin:]; sum > 0 {
+		for i := range d.alike {
+			d.alike[i] *= perStep / sum
+		}
+	}
+	return d, counts
+}
+
+// stepOf is the number of the scale's step next to a place on it.
+func stepOf(place float64) int {
+	return max(0, min(2*middle-1, int(math.Round(place))+middle))
 }
 
 // numberOf gives each of the keys a number, from 0 on.
@@ -237,6 +264,17 @@ const (
 func scaled(ms float64) float64 {
 	return math.Copysign(math.Log1p(0.3*math.Abs(ms))/0.12, ms)
 }
+
+func unscaled(s float64) float64 { return math.Copysign(math.Expm1(0.12*math.Abs(s))/0.3, s) }
+
+// steps are the scale's, in milliseconds.
+var steps = func() (all [2 * middle]struct{ at, stretch float64 }) {
+	for i := range all {
+		all[i].at = unscaled(float64(i-middle) / perStep)
+		all[i].stretch = stretch(all[i].at)
+	}
+	return all
+}()
 
 // stretch is how many milliseconds one step of the scale is at a lead.
 func stretch(ms float64) float64 { return 0.4 + 0.12*math.Abs(ms) }
@@ -294,10 +332,11 @@ func (f *fit) count(k int, sign float64) {
 
 // nearby is the density of the leads at a part's.
 func (f *fit) nearby(d *side) float64 {
-	if d.step < 0 || d.step >= len(f.near) {
-		return 0
+	sum := 0.0
+	for step := d.from; step < d.end; step++ {
+		sum += f.near[step]
 	}
-	return f.near[d.step] / d.stretch
+	return sum / d.stretch
 }
 
 func (f *fit) run(rounds int) {

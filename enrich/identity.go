@@ -129,16 +129,17 @@ type history struct {
 }
 
 type moment struct {
-	end int64 // of the bytes that had arrived
-	at  time.Time
+	end   int64 // of the bytes that had arrived
+	at    time.Time
+	since time.Time // when those behind the moment before did not stand there yet
 }
 
 // maxMoments bounds a history. What is long ago is kept ever more coarsely.
 const maxMoments = 512
 
-func (h *history) note(end int64, at time.Time) {
+func (h *history) note(end int64, at, since time.Time) {
 	if n := len(h.marks); n > 0 && at.Sub(h.marks[n-1].at) < 2*time.Millisecond {
-		h.marks[n-1] = moment{end, at}
+		h.marks[n-1] = moment{end, at, h.marks[n-1].since}
 		return
 	}
 	if len(h.marks) == maxMoments {
@@ -150,7 +151,7 @@ func (h *history) note(end int64, at time.Time) {
 		}
 		h.marks = kept
 	}
-	h.marks = append(h.marks, moment{end, at})
+	h.marks = append(h.marks, moment{end, at, since})
 }
 
 // before gives how many bytes surely stood in the file at t, or 0.
@@ -167,6 +168,16 @@ func (h *history) arrived(offset int64) (t time.Time, ok bool) {
 		t, ok = h.marks[i].at, i > 0 || h.marks[0].end > offset
 	}
 	return t, ok
+}
+
+// late gives by how much earlier the byte at offset may have been written than it was read.
+func (h *history) late(offset int64) time.Duration {
+	for i := len(h.marks) - 1; i >= 0 && h.marks[i].end > offset; i-- {
+		if m := h.marks[i]; (i == 0 || h.marks[i-1].end <= offset) && !m.since.IsZero() {
+			return max(0, m.at.Sub(m.since))
+		}
+	}
+	return 0
 }
 
 // stood says whether word stood in the file's last bytes before t: it cannot be the ID of something that began then.

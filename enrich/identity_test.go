@@ -53,8 +53,8 @@ func TestWhatStoodThereBeforeIsNoID(t *testing.T) {
 	const build = "9f86d081884c7d659a2feaa0c55ad015"
 	s := &source{}
 	now := time.Now()
-	s.history.note(100, now.Add(-time.Minute))
-	s.history.note(200, now)
+	s.history.note(100, now.Add(-time.Minute), time.Time{})
+	s.history.note(200, now, time.Time{})
 	if got := s.history.before(now.Add(-time.Second)); got != 100 {
 		t.Errorf("%d bytes stood there a second ago, want 100", got)
 	}

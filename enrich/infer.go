@@ -25,9 +25,10 @@ const (
 // An observation is what the proxy saw when a record was written.
 type observation struct {
 	at    time.Time
-	open  []*Exchange // those that were open then or had just ended
-	near  []*Exchange // these, and those that had ended not long before
-	blind bool        // it cannot be known who was there
+	early time.Duration // by how much earlier it may have been
+	open  []*Exchange   // those that were open then or had just ended
+	near  []*Exchange   // these, and those that had ended not long before
+	blind bool          // it cannot be known who was there
 
 	sighting *sighting // nil until it is shared out
 	looked   bool      // other lines were looked at
@@ -36,8 +37,8 @@ type observation struct {
 
 func (j *Joiner) observe(c *candidate) *observation {
 	r := c.finding.Record
-	o := &observation{at: c.source.written(r)}
-	o.blind = j.afterwards && r.Time.IsZero() || c.source.late(r) || c.source.backlog(r) || j.config.Exchanges.EvictedSince(o.at.Add(-slip))
+	o := &observation{at: c.source.written(r), early: c.source.spread(r)}
+	o.blind = j.afterwards && r.Time.IsZero() || o.early > behind || c.source.late(r) || c.source.backlog(r) || j.config.Exchanges.EvictedSince(o.at.Add(-slip))
 	if !o.blind {
 		o.near, o.blind = j.nearAt(o.at)
 	}
@@ -148,7 +149,7 @@ func (j *Joiner) show(c *candidate, now time.Time) {
 	j.refresh(o)
 	if o.sighting == nil {
 		j.evidence.traffic.watch(now, j.config.Exchanges)
-		o.sighting = &sighting{at: o.at, rate: j.evidence.traffic.rate(o.at), parts: make([]part, len(o.near))}
+		o.sighting = &sighting{at: o.at, early: milliseconds(o.early), rate: j.evidence.traffic.rate(o.at), parts: make([]part, len(o.near))}
 		k.add(o.sighting)
 	}
 	named := c.names(o.near)

@@ -167,7 +167,7 @@ func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
 		j.silent.behind = b.Arrived
 	}
 	s := j.source(b)
-	s.history.note(b.Offset+int64(len(b.Data)), b.Arrived)
+	s.history.note(b.Offset+int64(len(b.Data)), b.Arrived, b.Since)
 	if b.Record {
 		return j.readAgain(ctx, s, b)
 	}
@@ -303,7 +303,11 @@ func (j *Joiner) consider(ctx context.Context, s *source, f *Finding, now time.T
 	}
 	c := &candidate{finding: *f, source: s, until: now.Add(patience), match: j.exact(s, f.Record)}
 	c.audit = j.audits.AllowN(now, 1)
-	if c.audit || c.match.exchange == nil || c.match.ofConnection() {
+	byMoment := c.match.exchange == nil || c.match.ofConnection()
+	if byMoment && !fine(f.Record.Time) {
+		s.file.Prompt(now)
+	}
+	if c.audit || byMoment {
 		c.observed = j.observe(c)
 	}
 	if c.match.exchange == nil && c.match.reason != ambiguous {

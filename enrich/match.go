@@ -60,11 +60,11 @@ func (j *Joiner) exact(s *source, r *record.Record) match {
 	if j.afterwards && r.Time.IsZero() {
 		return m
 	}
-	line := clue{s.written(r), s.endings.late(), connectionSlip, func(x *Exchange) bool {
+	line := clue{s.written(r), s.endings.late(), max(connectionSlip, s.spread(r)), func(x *Exchange) bool {
 		return (r.Status == 0 || x.Status == 0 || r.Status == x.Status) && (r.Method == "" || isOf(x, r.Method, r.Path, r.Query))
 	}}
 	if r.Method != "" && !fine(r.Time) {
-		line.slip = againSlip
+		line.slip = max(againSlip, line.slip)
 	}
 	own := j.byPort(r.Client, line)
 	if m.exchange != nil && (own.exchange == nil || differ(own.exchange, m.exchange)) {

@@ -208,7 +208,7 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 
 // partOf gives what x has to do with a sighting at t, before it is shared out.
 func (t *traffic) partOf(x *Exchange, s *sighting, at, now time.Time) part {
-	p := part{to: nameFor(x), route: routeOf(x), class: classOf(x), lead: leadAt(x, at, now)}
+	p := part{to: nameFor(x), route: routeOf(x), class: classOf(x), lead: leadAt(x, at, now) + s.early/2}
 	t.expect(&p, s.rate)
 	return p
 }

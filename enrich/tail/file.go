@@ -66,6 +66,9 @@ type File struct {
 	nul       int64     // NULs from read to here
 	half      int64     // length of the unfinished line
 	since     time.Time // when half last changed
+	empty     time.Time // when there was nothing more to read
+	heard     time.Time // when it was heard, after that, that it was written to
+	nothing   time.Time // what is to be handed out next did not stand there then
 	came      time.Time // when it last had something to read
 	away      time.Time // when it was first seen to be no longer where the globs look; zero: it is
 	wide      bool      // its next line needs the longest buffer
@@ -109,6 +112,7 @@ type Block struct {
 	// Data is whole lines with their ends, as they stand in the file. It is valid until handle returns.
 	Data    []byte
 	Arrived time.Time // when it was found in the file
+	Since   time.Time // when nothing of it stood there yet; zero: that is not known
 	// Encoding says how Data stands for text. Data is as it stands in the file, so that offsets are the file's.
 	Encoding Encoding
 	// Record says that Data is exactly one range that was held, closed, and not released when an earlier life ended.
@@ -325,8 +329,16 @@ func (t *Tailer) fill(f *File, final bool) (p []byte, overlap int, err error) {
 	f.verified = t.config.wall().UnixNano()
 	f.dirty = full && n == len(buf)
 	f.known = from + int64(n)
+	if f.half == 0 {
+		f.nothing = f.empty
+		if f.heard.After(f.empty) {
+			f.nothing = f.heard
+		}
+	}
 	if f.dirty {
 		f.known = max(f.known, f.size)
+	} else {
+		f.empty = looked
 	}
 	return buf[:n], overlap, nil
 }
@@ -355,7 +367,7 @@ func (t *Tailer) cut(f *File, p []byte, overlap int, now time.Time, final bool) 
 	}
 	at := f.read + int64(start-overlap)
 	end := f.encoding.lastLine(rest, at)
-	b = &Block{File: f, Offset: at, Encoding: f.encoding, Data: rest[:end], Arrived: now, skipping: skipping}
+	b = &Block{File: f, Offset: at, Encoding: f.encoding, Data: rest[:end], Arrived: now, Since: f.nothing, skipping: skipping}
 	switch {
 	case end > 0:
 		f.wide = false

@@ -71,7 +71,7 @@ func (s *spool) put(p []byte) (n int, err error) {
 func (s *spool) added(n int) {
 	if n > 0 {
 		s.size += int64(n)
-		s.t.written(s.file.Name())
+		s.t.written(s.file.Name(), time.Now())
 		s.t.ring()
 	}
 }

@@ -104,6 +104,9 @@ type Tailer struct {
 	active   time.Time           // when something was read last
 	busy     time.Time           // since when there was never long nothing to read
 	alone    bool                // nobody hears of changes: whoever reads looks
+	prompt   time.Time           // until then files are read as soon as they are written, where that is not often
+	paced    time.Time           // until then that is too often
+	hears    bool                // all changes are told of
 	sights   map[string]sighting // the directories, as whoever reads has found them
 	buf      []byte
 
@@ -191,7 +194,7 @@ func (t *Tailer) follow(parent context.Context, handle func(*Block) error) (err 
 			continue
 		}
 		var soon <-chan time.Time
-		if t.isActive(time.Now()) || t.isAlone() {
+		if now := time.Now(); t.isActive(now) && !t.isPrompt(now) || t.isAlone() {
 			soon = time.After(pace)
 		}
 		select {
@@ -232,7 +235,40 @@ const fewFiles = 16
 func (t *Tailer) isBusy(now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return now.Sub(t.active) < lively && now.Sub(t.busy) > time.Second && len(t.files) <= fewFiles
+	return now.Sub(t.active) < lively && now.Sub(t.busy) > time.Second && len(t.files) <= fewFiles && !t.isPromptNow(now)
+}
+
+// Prompt asks for blocks as soon as they are written, for ten minutes from now: when bytes arrive tells when they were written. Where
+// that would be often they come at a pace all the same.
+func (f *File) Prompt(now time.Time) {
+	f.t.mu.Lock()
+	defer f.t.mu.Unlock()
+	f.t.prompt = now.Add(promptly)
+}
+
+// isPrompt says whether files are read as soon as they are written.
+func (t *Tailer) isPrompt(now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.isPromptNow(now)
+}
+
+func (t *Tailer) isPromptNow(now time.Time) bool {
+	return t.hears && now.Before(t.prompt) && !now.Before(t.paced)
+}
+
+// setPace has files read at a pace for a while, by whoever waited to hear of them.
+func (t *Tailer) setPace(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.paced = now.Add(paced)
+	t.ring()
+}
+
+func (t *Tailer) setHears(hears bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hears = hears
 }
 
 func (t *Tailer) isAlone() bool {
@@ -255,7 +291,14 @@ func (t *Tailer) stir(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, f := range t.files {
-		f.dirty = f.dirty || f.src != nil && (now.Sub(f.came) < lively || t.alone && f.length() != f.size)
+		if f.src == nil || f.dirty {
+			continue
+		}
+		if f.dirty = now.Sub(f.came) < lively; t.alone && !f.dirty {
+			if f.dirty = f.length() != f.size; !f.dirty {
+				f.empty = now
+			}
+		}
 	}
 }
 

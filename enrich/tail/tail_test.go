@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -136,6 +138,44 @@ func TestBusy(t *testing.T) {
 		t.Error(err)
 	}
 	invariants(t, tailer)
+}
+
+// What is to come as soon as it is written is not waited for, until that would be too often, and then again after a while.
+func TestPrompt(t *testing.T) {
+	l := newLife(t)
+	l.play(t, "start from=beginning\nwrite app.log one\nread\n    app.log: one")
+	synctest.Test(t, func(t *testing.T) {
+		l.tailer.config.noNotify = true // its goroutine would be outside of this time
+		w := l.tailer.newWatcher()
+		paused := func() time.Duration {
+			before := time.Now()
+			w.pause(t.Context(), before)
+			return time.Since(before)
+		}
+		l.tailer.setHears(true)
+		if d := paused(); d < pace {
+			t.Errorf("nobody asked, and it waited for %v", d)
+		}
+		for range 2 {
+			l.tailer.files[0].Prompt(time.Now())
+			for n := range oftenAtOnce {
+				if d := paused(); d != 0 {
+					t.Fatalf("reading %d waited for %v", n, d)
+				}
+			}
+			if d := paused(); d < pace {
+				t.Errorf("it is too often, and it waited for %v", d)
+			}
+			if d := paused(); d < pace {
+				t.Errorf("it was too often a moment ago, and it waited for %v", d)
+			}
+			time.Sleep(paced)
+		}
+		l.tailer.setHears(false)
+		if d := paused(); d < pace {
+			t.Errorf("nobody says when files are written, and it waited for %v", d)
+		}
+	})
 }
 
 // A file that nobody rotates loses the room of what is decided, and of that alone; what comes later is read as before, in the

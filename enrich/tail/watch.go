@@ -9,12 +9,19 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 )
 
 const (
 	// pace is the time between two readings of a file that is written all the time. What costs is each wake-up, not the
 	// reading.
 	pace = 20 * time.Millisecond
+	// often is how many readings a second, and oftenAtOnce how many at once, are too many for files that are to be read as soon as
+	// they are written; for paced they are read at the pace then.
+	often, oftenAtOnce = 100, 20
+	paced              = 2 * time.Second
+	// promptly is for how long Prompt asks.
+	promptly = 10 * time.Minute
 	// lively is how long a file is read at that pace after its last byte; then it is waited for again.
 	lively = 100 * time.Millisecond
 	// lull is how often it is asked whether files that were written all the time still are.
@@ -34,6 +41,8 @@ type watcher struct {
 	notify  *fsnotify.Watcher // nil: only polls
 	watched map[string]key
 	deaf    bool // some directory cannot be watched
+	prompt  *rate.Limiter
+	quiet   time.Time // events that wait are of after this moment
 }
 
 // watch looks and rings until ctx is done.
@@ -63,15 +72,17 @@ func (t *Tailer) watch(ctx context.Context, s *streams) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+			w.quiet = time.Now()
 			moved = true
 			continue
 		case e := <-w.events():
+			w.quiet = time.Now()
 			moved = w.heard(e)
 		case err := <-w.errors():
 			w.failed(err)
 			moved = true
 		}
-		t.pause(ctx, last)
+		w.pause(ctx, last)
 	}
 }
 
@@ -106,9 +117,16 @@ func (w *watcher) forget() {
 
 // pause waits until pace has passed since the last time, so that events gather. While a file is being read at that pace
 // anyway, only the others are waited for, and what is renamed.
-func (t *Tailer) pause(ctx context.Context, last time.Time) {
-	wait := pace - time.Since(last)
-	if t.isActive(time.Now()) {
+func (w *watcher) pause(ctx context.Context, last time.Time) {
+	t, now := w.t, time.Now()
+	if t.isPrompt(now) {
+		if w.prompt.AllowN(now, 1) {
+			return
+		}
+		t.setPace(now)
+	}
+	wait := pace - now.Sub(last)
+	if t.isActive(now) {
 		wait += pace
 	}
 	if wait <= 0 {
@@ -131,7 +149,7 @@ func (w *watcher) look() {
 }
 
 func (t *Tailer) newWatcher() *watcher {
-	w := &watcher{t: t, watched: map[string]key{}}
+	w := &watcher{t: t, watched: map[string]key{}, prompt: rate.NewLimiter(often, oftenAtOnce)}
 	if t.config.noNotify {
 		return w
 	}
@@ -194,24 +212,25 @@ func (w *watcher) heard(e fsnotify.Event) (moved bool) {
 	if e.Op&^fsnotify.Write != 0 {
 		return true
 	}
-	w.t.written(e.Name)
+	w.t.written(e.Name, w.quiet)
 	return false
 }
 
-// written notes that a file was written to.
-func (t *Tailer) written(path string) {
+// written notes that a file was written to, after a moment.
+func (t *Tailer) written(path string, after time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	path = filepath.Clean(path)
 	for _, f := range t.files {
-		if f.name == path || f.real == path {
-			f.dirty = true
+		if (f.name == path || f.real == path) && !f.dirty {
+			f.dirty, f.heard = true, after
 		}
 	}
 }
 
 // sync watches the directories of the last look, and says whether one of them is new.
 func (w *watcher) sync() (more bool) {
+	defer func() { w.t.setHears(w.notify != nil && !w.deaf) }()
 	if w.notify == nil {
 		return false
 	}
