@@ -61,6 +61,33 @@ func TestABackgroundJobIsNobodys(t *testing.T) {
 	}
 }
 
+// Records of a kind are written 2 ms before the answer. One that may have been written 20 ms before it was read is not for that
+// the one's whose answer comes 2 ms after the reading, if another one's was 2 ms after it may have been written.
+func TestHowExactlyTheMomentIsKnownCounts(t *testing.T) {
+	for _, late := range []time.Duration{0, 20 * time.Millisecond} {
+		w, _ := shop(20)
+		w.late = map[int]time.Duration{}
+		last := w.all[len(w.all)-1].End
+		const pairs = 5
+		for n := range pairs {
+			at := func(ms int) time.Time { return last.Add(time.Duration(1000+200*n+ms) * time.Millisecond) }
+			for i, end := range []int{12, 27} {
+				w.all = append(w.all, Exchange{ID: fmt.Sprintf("00000000-0000-4000-8000-0001%04d%04d", n, i), Session: fmt.Sprint("pair-", i), Method: "POST",
+					Target: "/ship", Status: 200, Begin: at(2 * i), Head: at(end), End: at(end)})
+			}
+			w.late[len(w.written)] = late
+			w.written = append(w.written, written{"app.log", at(25), fmt.Sprintf("ERROR stock of order %d is not known\n", 9000+n)})
+		}
+		got := map[string]int{}
+		for _, f := range w.run(t, func(c *Config) { c.Infer = InferKind }) {
+			got[f.Exchange.Session]++
+		}
+		if n := got["pair-1"]; late == 0 && n < pairs-1 || late > 0 && got["pair-0"]+n > 0 {
+			t.Errorf("known to %v: %d are said to be of the one, %d of the other", late, got["pair-0"], n)
+		}
+	}
+}
+
 // An error that stands in two files is one entry, though only one of them says whose it is.
 func TestWhatOneFileKnowsHoldsForItsTwin(t *testing.T) {
 	w, at := shop(1)

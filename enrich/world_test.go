@@ -26,6 +26,7 @@ type world struct {
 	files   map[string]*tail.File
 	joiner  *Joiner
 	written []written
+	late    map[int]time.Duration // by how much earlier than it was read a write may have been made, by its number
 
 	answered map[string][]string // the IDs that an exchange's answer gives away with its head
 }
@@ -111,9 +112,9 @@ func (w *world) run(t *testing.T, change func(*Config)) []Finding {
 	}
 	w.joiner = New(c)
 	offsets := map[string]int64{}
-	for _, b := range w.written {
+	for i, b := range w.written {
 		w.until(t, b.at)
-		block := &tail.Block{File: w.files[b.file], Offset: offsets[b.file], Data: []byte(b.text), Arrived: b.at}
+		block := &tail.Block{File: w.files[b.file], Offset: offsets[b.file], Data: []byte(b.text), Arrived: b.at, Since: b.at.Add(-w.late[i])}
 		offsets[b.file] += int64(len(b.text))
 		if err := w.joiner.Read(t.Context(), block); err != nil {
 			t.Fatal(err)

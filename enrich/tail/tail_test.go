@@ -140,6 +140,41 @@ func TestBusy(t *testing.T) {
 	invariants(t, tailer)
 }
 
+// A block says when nothing of it stood in the file yet.
+func TestSince(t *testing.T) {
+	l := newLife(t)
+	var since time.Time
+	l.taker = func(b *Block) error {
+		since = b.Since
+		return nil
+	}
+	add := func(text string) (before, after time.Time) {
+		t.Helper()
+		before = time.Now()
+		if err := l.append(l.path("app.log"), text); err != nil {
+			t.Fatal(err)
+		}
+		after = time.Now()
+		l.tailer.look(l.clock)
+		if err := l.readAll(); err != nil {
+			t.Fatal(err)
+		}
+		return before, after
+	}
+	l.play(t, "write app.log one\nstart from=beginning")
+	if add("two\n"); !since.IsZero() {
+		t.Errorf("since when the first bytes stand there cannot be known: %v", since)
+	}
+	_, ended := add("three\n")
+	if add("four\n"); since.Before(ended) {
+		t.Errorf("it was read to its end at %v, and what came then is of after %v", ended, since)
+	}
+	begun, _ := add("ha")
+	if add("lf\n"); since.After(begun) {
+		t.Errorf("the line was begun at %v, and is said to be of after %v", begun, since)
+	}
+}
+
 // What is to come as soon as it is written is not waited for, until that would be too often, and then again after a while.
 func TestPrompt(t *testing.T) {
 	l := newLife(t)
@@ -165,6 +200,11 @@ func TestPrompt(t *testing.T) {
 			}
 			if d := paused(); d < pace {
 				t.Errorf("it is too often, and it waited for %v", d)
+			}
+			select {
+			case <-l.tailer.bell: // or it would wait to hear of what nobody listens to
+			default:
+				t.Error("whoever reads was not told to do so at the pace")
 			}
 			if d := paused(); d < pace {
 				t.Errorf("it was too often a moment ago, and it waited for %v", d)
