@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/openreplay/log-sidecar/e2e/stage"
 )
 
@@ -35,7 +37,8 @@ var sourceRows = []row{
 }
 
 // stream writes to a pipe through kills of its reader. Of what stands in the pipe meanwhile the system takes care; of what was
-// read, the sidecar.
+// read, the sidecar. On a slow machine lives may be killed one after the other before they have read; before the pipe is full, one is
+// let live until it has: the writer would wait for a reader that it is to start itself.
 func (w *world) stream(before, after func()) {
 	w.some(10)
 	before()
@@ -52,8 +55,18 @@ func (w *world) stream(before, after func()) {
 		<-time.After(time.Duration(w.rand.IntN(200)) * time.Millisecond)
 		w.put(line[40:])
 		w.some(5)
+		if w.inPipe() > 32<<10 {
+			stage.Await(w.t, "the pipe to be read", func() bool { return w.inPipe() == 0 })
+		}
 	}
 	after()
+}
+
+// inPipe is how many bytes stand in the pipe that is written to.
+func (w *world) inPipe() int {
+	n, err := unix.IoctlGetInt(int(w.file.Fd()), unix.TIOCINQ)
+	w.must(err)
+	return n
 }
 
 func (w *world) namedPipe(before, after func()) {
