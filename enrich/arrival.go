@@ -36,10 +36,13 @@ const maxDelay = 1500 * time.Millisecond
 // fine says whether a stamp is finer than a second.
 func fine(t time.Time) bool { return !t.IsZero() && t.Nanosecond() != 0 }
 
+// tells says whether the record's own stamp says when it was written.
+func (s *source) tells(r *record.Record) bool { return fine(r.Time) && s.lag.n > 0 }
+
 // written estimates, in the proxy's time, when the record was written: its arrival, or where its stamps are fine, what they
 // say, with the clocks' difference taken off.
 func (s *source) written(r *record.Record) time.Time {
-	if !fine(r.Time) || s.lag.n == 0 {
+	if !s.tells(r) {
 		return r.Arrived
 	}
 	if t := r.Time.Add(s.lag.least); t.Before(r.Arrived) && r.Arrived.Sub(t) < maxDelay {
@@ -50,7 +53,7 @@ func (s *source) written(r *record.Record) time.Time {
 
 // spread is by how much earlier than written says the record may have been written.
 func (s *source) spread(r *record.Record) time.Duration {
-	if fine(r.Time) && s.lag.n > 0 {
+	if s.tells(r) {
 		return 0
 	}
 	return s.history.late(r.Offset)

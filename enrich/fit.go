@@ -267,17 +267,14 @@ func scaled(ms float64) float64 {
 
 func unscaled(s float64) float64 { return math.Copysign(math.Expm1(0.12*math.Abs(s))/0.3, s) }
 
-// steps are the scale's, in milliseconds.
+// steps are the scale's: where each is, and how much one of the scale is there, in milliseconds.
 var steps = func() (all [2 * middle]struct{ at, stretch float64 }) {
 	for i := range all {
 		all[i].at = unscaled(float64(i-middle) / perStep)
-		all[i].stretch = stretch(all[i].at)
+		all[i].stretch = 0.4 + 0.12*math.Abs(all[i].at)
 	}
 	return all
 }()
-
-// stretch is how many milliseconds one step of the scale is at a lead.
-func stretch(ms float64) float64 { return 0.4 + 0.12*math.Abs(ms) }
 
 func likeness(distance float64) float64 { return max(0, 1-math.Abs(distance)/alike) / alike }
 

@@ -162,22 +162,21 @@ func (h *history) before(t time.Time) int64 {
 	return 0
 }
 
-// arrived gives when the byte at offset was read, as far as it is remembered.
-func (h *history) arrived(offset int64) (t time.Time, ok bool) {
+// momentOf gives the moment in which the byte at offset was read, as far as it is remembered.
+func (h *history) momentOf(offset int64) (m moment, ok bool) {
 	for i := len(h.marks) - 1; i >= 0 && h.marks[i].end > offset; i-- {
-		t, ok = h.marks[i].at, i > 0 || h.marks[0].end > offset
+		m, ok = h.marks[i], true
 	}
-	return t, ok
+	return m, ok
 }
 
 // late gives by how much earlier the byte at offset may have been written than it was read.
 func (h *history) late(offset int64) time.Duration {
-	for i := len(h.marks) - 1; i >= 0 && h.marks[i].end > offset; i-- {
-		if m := h.marks[i]; (i == 0 || h.marks[i-1].end <= offset) && !m.since.IsZero() {
-			return max(0, m.at.Sub(m.since))
-		}
+	m, _ := h.momentOf(offset)
+	if m.since.IsZero() {
+		return 0
 	}
-	return 0
+	return max(0, m.at.Sub(m.since))
 }
 
 // stood says whether word stood in the file's last bytes before t: it cannot be the ID of something that began then.

@@ -112,8 +112,8 @@ func (j *Joiner) tiedBy(c *candidate, word string, worker bool) (found *Exchange
 			return true
 		}
 		parsed++
-		at, known := c.source.history.arrived(offset)
-		r := record.One(record.Options{All: true}, c.source.file.Note(), offset, line, at)
+		read, known := c.source.history.momentOf(offset)
+		r := record.One(record.Options{All: true}, c.source.file.Note(), offset, line, read.at)
 		if r == nil || !known || !worker && chance(word) < identifiesNamed && !slices.Contains(r.IDs, word) {
 			return parsed < maxParsed
 		}

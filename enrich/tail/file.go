@@ -66,8 +66,7 @@ type File struct {
 	nul       int64     // NULs from read to here
 	half      int64     // length of the unfinished line
 	since     time.Time // when half last changed
-	empty     time.Time // when there was nothing more to read
-	heard     time.Time // when it was heard, after that, that it was written to
+	empty     time.Time // when there was last known to be nothing more to read
 	nothing   time.Time // what is to be handed out next did not stand there then
 	came      time.Time // when it last had something to read
 	away      time.Time // when it was first seen to be no longer where the globs look; zero: it is
@@ -331,9 +330,6 @@ func (t *Tailer) fill(f *File, final bool) (p []byte, overlap int, err error) {
 	f.known = from + int64(n)
 	if f.half == 0 {
 		f.nothing = f.empty
-		if f.heard.After(f.empty) {
-			f.nothing = f.heard
-		}
 	}
 	if f.dirty {
 		f.known = max(f.known, f.size)

@@ -89,7 +89,7 @@ func (t *Tailer) watch(ctx context.Context, s *streams) {
 // away stays away from the files as long as they are busy: of a file that is written all the time the kernel has something to
 // say all the time, and to hear it costs more than to read what was written. Whoever reads looks meanwhile.
 func (w *watcher) away(ctx context.Context, s *streams) (was bool) {
-	for ctx.Err() == nil && w.notify != nil && !w.deaf && w.t.isBusy(time.Now()) {
+	for ctx.Err() == nil && w.hears() && w.t.isBusy(time.Now()) {
 		if !was {
 			was = true
 			w.t.leaveAlone(true)
@@ -162,6 +162,9 @@ func (t *Tailer) newWatcher() *watcher {
 	return w
 }
 
+// hears says whether all changes are told of.
+func (w *watcher) hears() bool { return w.notify != nil && !w.deaf }
+
 func (w *watcher) close() {
 	if w.notify != nil {
 		w.notify.Close()
@@ -223,14 +226,17 @@ func (t *Tailer) written(path string, after time.Time) {
 	path = filepath.Clean(path)
 	for _, f := range t.files {
 		if (f.name == path || f.real == path) && !f.dirty {
-			f.dirty, f.heard = true, after
+			f.dirty = true
+			if after.After(f.empty) {
+				f.empty = after
+			}
 		}
 	}
 }
 
 // sync watches the directories of the last look, and says whether one of them is new.
 func (w *watcher) sync() (more bool) {
-	defer func() { w.t.setHears(w.notify != nil && !w.deaf) }()
+	defer func() { w.t.setHears(w.hears()) }()
 	if w.notify == nil {
 		return false
 	}
@@ -277,7 +283,7 @@ func (w *watcher) interval() time.Duration {
 	w.t.mu.Lock()
 	defer w.t.mu.Unlock()
 	silent := time.Since(w.t.active)
-	switch hears := w.notify != nil && !w.deaf; {
+	switch hears := w.hears(); {
 	case !hears && silent < 5*time.Second:
 		return pollBusy
 	case hears && silent > calm:
