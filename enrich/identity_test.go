@@ -253,6 +253,30 @@ func TestAFailureWaitsForTheRecordThatMayBeItsOwn(t *testing.T) {
 	}
 }
 
+// TestAFailureThatEndsAsTheJoinerBegins: it has ended before, and is kept after. The one of this life's time is not given twice.
+func TestAFailureThatEndsAsTheJoinerBegins(t *testing.T) {
+	begin := time.Unix(1795472914, 0)
+	failure := func(id string, end time.Time) Exchange {
+		return Exchange{ID: id, Session: "session", Method: "GET", Target: "/x", Begin: begin, Head: end, End: end, Status: 500}
+	}
+	early, later := failure(idA, begin.Add(-time.Millisecond)), failure(idB, begin.Add(time.Millisecond))
+	w := &world{all: []Exchange{early, later}, written: []written{{"app.log", begin, "INFO open\n"}}}
+	found := w.run(t, func(c *Config) {
+		c.SilentFailures = true
+		c.Owed = func() (owed []*Exchange) {
+			for _, x := range []*Exchange{&early, &later} {
+				if w.now.After(x.End.Add(10 * time.Millisecond)) {
+					owed = append(owed, x)
+				}
+			}
+			return owed
+		}
+	})
+	if len(found) != 2 || found[0].Exchange.ID != idA || found[1].Exchange.ID != idB {
+		t.Errorf("found %+v, want each once", found)
+	}
+}
+
 func TestTheTraceIsFoundAmongTheIDs(t *testing.T) {
 	const trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 	for _, c := range []struct {

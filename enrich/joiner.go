@@ -80,8 +80,8 @@ type Config struct {
 	// Out takes a finding, and waits while it can take no more.
 	Out    func(context.Context, *Finding) error
 	Ledger *Ledger // may be nil
-	// Owed gives the exchanges that have failed so far and of which nothing was delivered; Settle is called for each of them and of
-	// this life's of which no more is owed. Both may be left out.
+	// Owed gives the exchanges that have failed so far and of which nothing was delivered, those of earlier lives too. Settle is
+	// called for each of them of which no more is owed. Both may be left out.
 	Owed       func() []*Exchange
 	Settle     func(*Exchange)
 	Log        *zap.Logger
@@ -198,9 +198,6 @@ func (j *Joiner) Read(ctx context.Context, b *tail.Block) error {
 func (j *Joiner) begin(now time.Time) {
 	if j.silent == nil {
 		j.silent = newSilent(now)
-		if j.config.Owed != nil { // asked for after now, so that what ends meanwhile is in one of the two
-			j.silent.owed = j.config.Owed()
-		}
 	}
 }
 

@@ -25,10 +25,10 @@ const (
 
 // Silent finds exchanges that failed and of which no record came.
 type silent struct {
-	from   time.Time   // what ended before was looked at
-	next   time.Time   // when to look again
-	owed   []*Exchange // what had failed by then
-	behind time.Time   // when a file was last seen to have much to read
+	from   time.Time // what ended before was looked at
+	next   time.Time // when to look again
+	asked  bool      // for what is owed from before
+	behind time.Time // when a file was last seen to have much to read
 
 	told, before map[name]bool // exchanges that have an entry: true where there was no record
 }
@@ -71,7 +71,7 @@ func (j *Joiner) searchSilent(ctx context.Context, now time.Time, all bool) erro
 	if now.Sub(s.behind) < readOn && !all || !to.After(s.from) {
 		return nil
 	}
-	var failed []*Exchange
+	failed := j.owed()
 	j.config.Exchanges.During(s.from, to, func(x Exchange) bool {
 		if x.Status >= 500 && (x.HasSession() || x.AppSession != 0 && j.config.Sessions != nil) && x.End.After(s.from) && !x.End.After(to) {
 			failed = append(failed, &x)
@@ -79,13 +79,27 @@ func (j *Joiner) searchSilent(ctx context.Context, now time.Time, all bool) erro
 		return true
 	})
 	s.from = to
-	failed, s.owed = append(s.owed, failed...), nil
 	for _, x := range failed {
 		if err := j.failedSilently(ctx, x, now, all); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// owed gives, once, what had failed when this life began. It is asked for no sooner than the first search: an exchange that had
+// ended by then is kept a moment later, and would be in neither.
+func (j *Joiner) owed() (before []*Exchange) {
+	if j.silent.asked || j.config.Owed == nil {
+		return nil
+	}
+	j.silent.asked = true
+	for _, x := range j.config.Owed() {
+		if !x.End.After(j.silent.from) {
+			before = append(before, x)
+		}
+	}
+	return before
 }
 
 // failedSilently gives out x, unless a record may still be found to be its own.

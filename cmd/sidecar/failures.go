@@ -38,24 +38,37 @@ func (s *sidecar) keepFailures() {
 		Name: "sidecar_failures_unkept_total", Help: "Failed exchanges that a crash would have taken along: too many waited, or the disk failed."})}
 	s.base.MustRegister(s.failures.unkept)
 	s.observer = s.failures
+	if at := s.table.Recovery.At; !at.IsZero() { // what a crash cut off in its answer
+		s.table.During(at, at, func(x enrich.Exchange) bool {
+			if x.End.Equal(at) {
+				s.failures.keep(&x)
+			}
+			return true
+		})
+	}
 }
 
 // End keeps an exchange before the table knows that it has ended, and so before anyone can be done with it.
 func (f *failures) End(x *enrich.Exchange) {
-	if x.Status >= 500 && x.HasSession() {
-		kept := recordOf(x)
-		kept.Target, _, _ = strings.Cut(kept.Target, "?")
-		kept.Target = strings.ToValidUTF8(kept.Target[:min(len(kept.Target), 256)], "")
-		kept.IDs = nil
-		thing, err := json.Marshal(kept)
-		if err == nil {
-			err = f.shelf.Put(failureKey(x), thing)
-		}
-		if err != nil {
-			f.unkept.Inc()
-		}
-	}
+	f.keep(x)
 	f.Observer.End(x)
+}
+
+func (f *failures) keep(x *enrich.Exchange) {
+	if x.Status < 500 || !x.HasSession() {
+		return
+	}
+	kept := recordOf(x)
+	kept.Target, _, _ = strings.Cut(kept.Target, "?")
+	kept.Target = strings.ToValidUTF8(kept.Target[:min(len(kept.Target), 256)], "")
+	kept.IDs = nil
+	thing, err := json.Marshal(kept)
+	if err == nil {
+		err = f.shelf.Put(failureKey(x), thing)
+	}
+	if err != nil {
+		f.unkept.Inc()
+	}
 }
 
 func failureKey(x *enrich.Exchange) string { return fmt.Sprint(x.Begin.UnixNano(), " ", x.ID) }

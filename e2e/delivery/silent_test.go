@@ -11,30 +11,48 @@ import (
 )
 
 // Answers of 500 of which the app logs nothing have no file that could be read again. The sidecar is killed at random moments,
-// also while Cloud Logging is away: each of them that a user got arrives once.
+// also within an answer and while Cloud Logging is away: each of them that a user got arrives once.
 func TestSilentFailuresSurviveKills(t *testing.T) {
 	t.Parallel()
 	number := seed(t)
 	t.Logf("seed %d", number)
 	w := newWorld(t, "shop", newCloud(t), rand.New(rand.NewPCG(number, 0)), 0)
-	failing := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(500) }))
+	failing := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.WriteHeader(500)
+		if r.URL.Path == "/hangs" {
+			http.NewResponseController(rw).Flush()
+			<-r.Context().Done()
+		}
+	}))
 	t.Cleanup(failing.Close)
 	w.kill()
 	w.cloud.elsewhere.Store(true)
 	w.options = []string{"--app", failing.URL}
 	w.launch()
 	got := map[string]bool{} // the requests that a user saw fail
+	broken := func() {}
 	for n := range 120 {
 		if n%30 == 7 {
 			w.network.set([]state{refusing, passing}[n/30%2])
 		}
 		if n%10 == 9 {
 			w.kill()
+			broken()
 			w.launch()
 		}
+		path := "/checkout"
+		if n%10 == 8 {
+			path = "/hangs"
+		}
 		id := fmt.Sprintf("%032x", n+1<<40)
-		if w.fails(id, aUser(n)) {
+		fails, done := w.fails(path, id, aUser(n))
+		if fails {
 			got[id] = true
+		}
+		if path == "/hangs" {
+			broken = done
+		} else {
+			done()
 		}
 	}
 	w.network.set(passing)
@@ -58,17 +76,16 @@ func TestSilentFailuresSurviveKills(t *testing.T) {
 	t.Logf("%d failures, %d kills", len(got), w.kills)
 }
 
-// fails makes a request and says whether it was answered 500.
-func (w *world) fails(id string, v visit) bool {
-	request, err := http.NewRequest("POST", "http://"+w.front+"/checkout", nil)
+// fails makes a request and says whether it was answered 500. The answer is there until done.
+func (w *world) fails(path, id string, v visit) (failed bool, done func()) {
+	request, err := http.NewRequest("POST", "http://"+w.front+path, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	request.Header = http.Header{"X-Openreplay-Sessiontoken": {v.token}, "X-Request-Id": {id}}
 	answer, err := w.client.Do(request)
 	if err != nil {
-		return false
+		return false, func() {}
 	}
-	defer answer.Body.Close()
-	return answer.StatusCode == 500
+	return answer.StatusCode == 500, func() { answer.Body.Close() }
 }
