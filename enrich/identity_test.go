@@ -2,6 +2,7 @@ package enrich
 
 import (
 	"fmt"
+	"net/http"
 	"net/netip"
 	"testing"
 	"time"
@@ -69,10 +70,38 @@ func TestTheConnectionTellsTheExchange(t *testing.T) {
 	addr := netip.MustParseAddrPort("127.0.0.1:41506")
 	a, b := exchange(idA, "session-a"), exchange(idB, "session-b")
 	a.Upstream, b.Upstream = addr, netip.MustParseAddrPort("127.0.0.1:41508")
+	a.Status = http.StatusBadGateway
 	const line = "2026/11/23 22:56:52 http: panic serving 127.0.0.1:41506: order is already closed\ngoroutine 21 [running]:\nmain.deep()\n\t/srv/main.go:12 +0x1d\n"
 	found, _ := join(t, exchanges{a, b}, line, nil)
 	if len(found) != 1 || found[0][:9] != "session-a" {
 		t.Errorf("found %q, want session-a", found)
+	}
+}
+
+// TestAnAnsweredRequestDidNotPanic: a panic that net/http logs has taken the connection along. Where the request that we sent on it was
+// answered before, the port is somebody else's by now.
+func TestAnAnsweredRequestDidNotPanic(t *testing.T) {
+	now := time.Unix(1795472914, 0)
+	for name, c := range map[string]struct {
+		status int
+		end    time.Duration // since now; 0 is not yet
+		is     bool
+	}{
+		"its answer is on its way":   {200, 0, true},
+		"its answer broke off":       {200, -2 * time.Millisecond, true},
+		"answered, a moment before":  {200, -40 * time.Millisecond, false},
+		"answered, some time before": {500, -time.Minute, false},
+		"the app gave it no answer":  {502, -40 * time.Millisecond, true},
+	} {
+		x := Exchange{ID: idA, Session: "session-a", Upstream: netip.MustParseAddrPort("127.0.0.1:41506"),
+			Begin: now.Add(-2 * time.Minute), Head: now.Add(-2 * time.Minute), Status: c.status}
+		if c.end != 0 {
+			x.End = now.Add(c.end)
+		}
+		w := &world{all: []Exchange{x}, written: []written{{"app.log", now, "2026/11/23 22:28:34 http: panic serving 127.0.0.1:41506: order is already closed\n"}}}
+		if found := w.run(t, nil); (len(found) == 1) != c.is {
+			t.Errorf("%s: found %d", name, len(found))
+		}
 	}
 }
 

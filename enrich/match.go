@@ -1,6 +1,7 @@
 package enrich
 
 import (
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -66,7 +67,7 @@ func (j *Joiner) exact(s *source, r *record.Record) match {
 	if r.Method != "" && !fine(r.Time) {
 		line.slip = max(againSlip, line.slip)
 	}
-	own := j.byPort(r.Client, line)
+	own := j.byClient(r, line)
 	if m.exchange != nil && (own.exchange == nil || differ(own.exchange, m.exchange)) {
 		return m
 	}
@@ -228,6 +229,16 @@ type clue struct {
 	late bool          // lines of the file are written when their exchange is over
 	slip time.Duration // how much before at it may have been written
 	fits func(*Exchange) bool
+}
+
+// byClient is byPort, unless the record itself says that the exchange is another: the address is a connection's that is not ours.
+// Where the app gives no answer, the proxy gives 502.
+func (j *Joiner) byClient(r *record.Record, line clue) match {
+	m := j.byPort(r.Client, line)
+	if x := m.exchange; x != nil && r.Unanswered() && x.Status != http.StatusBadGateway && !x.End.IsZero() && line.at.Sub(x.End) > line.slip {
+		return none(noID)
+	}
+	return m
 }
 
 // byPort looks for the exchange that had the connection then. The app's line is read a little later than it was written: where

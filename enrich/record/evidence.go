@@ -33,6 +33,10 @@ func (r *Record) evidence() {
 	r.Kind, r.Site = kindOf(r.Text)
 }
 
+// Unanswered says that no answer, or half of one, came of the request, and that its connection was open when the record was written: Go's
+// net/http says so of a handler's panic before it closes the connection (net/http/server.go, conn.serve).
+func (r *Record) Unanswered() bool { return strings.HasPrefix(r.Message(), "http: panic serving ") }
+
 var methods = [...]string{"GET ", "POST ", "PUT ", "DELETE ", "PATCH ", "HEAD ", "OPTIONS "}
 
 // requestIn looks for "GET /path", and for the ways of Flask and Django to name one.
