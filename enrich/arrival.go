@@ -75,7 +75,7 @@ func (s *source) backlog(r *record.Record) bool { return r.Offset < s.start }
 
 // Endings count when the records of a file were written that their connections tell apart: before their exchange ended, or after.
 // What Apache reads of a CGI script's standard error it logs when the answer is out, and the next request may have begun.
-type endings struct{ n, after int }
+type endings struct{ n, after, soon int }
 
 func (e *endings) add(r *record.Record, wrote time.Time, x *Exchange) {
 	if x.End.IsZero() || !fine(r.Time) {
@@ -84,7 +84,13 @@ func (e *endings) add(r *record.Record, wrote time.Time, x *Exchange) {
 	if e.n++; wrote.Sub(x.End) > time.Millisecond {
 		e.after++
 	}
+	if wrote.Sub(x.Begin) < soon {
+		e.soon++
+	}
 }
 
 // late says whether records of the file are often written after their exchange has ended.
 func (e *endings) late() bool { return e.after > 0 && 5*e.after >= e.n }
+
+// slow says whether hardly any record of the file is written soon after its request, as where each needs a process.
+func (e *endings) slow() bool { return e.n >= 20 && 20*e.soon <= e.n }

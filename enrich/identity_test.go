@@ -137,7 +137,7 @@ func TestTheNextOnAConnectionIsNotBlamed(t *testing.T) {
 		next := next
 		c.next(&next)
 		j := New(Config{Exchanges: exchanges{first, next}, Registerer: nil})
-		m := j.byPort(addr, clue{now, false, connectionSlip, func(*Exchange) bool { return true }})
+		m := j.byPort(addr, clue{now, false, false, connectionSlip, func(*Exchange) bool { return true }})
 		got := ""
 		if m.exchange != nil {
 			got = m.exchange.Session
@@ -192,7 +192,7 @@ func TestLinesThatComeBehindTheAnswer(t *testing.T) {
 	} {
 		first := Exchange{ID: idA, Session: "session-a", Upstream: addr, Begin: at(-90), End: at(c.ended), Status: 200}
 		next := Exchange{ID: idB, Session: "session-b", Upstream: addr, Begin: at(c.began), End: at(c.endsNow), Status: 500}
-		m := New(Config{Exchanges: exchanges{first, next}}).byPort(addr, clue{now, true, connectionSlip, func(*Exchange) bool { return true }})
+		m := New(Config{Exchanges: exchanges{first, next}}).byPort(addr, clue{now, true, false, connectionSlip, func(*Exchange) bool { return true }})
 		got := ""
 		if m.exchange != nil {
 			got = m.exchange.Session
@@ -211,6 +211,48 @@ func TestLinesThatComeBehindTheAnswer(t *testing.T) {
 	}
 }
 
+// TestLinesThatNeverComeSoon: of a CGI script's each begins with a process, so that what comes at once is of the request before,
+// however the next one ends.
+func TestLinesThatNeverComeSoon(t *testing.T) {
+	now := time.Now()
+	ago := func(ms int) time.Time { return now.Add(-time.Duration(ms) * time.Millisecond) }
+	addr := netip.MustParseAddrPort("127.0.0.1:41506")
+	for _, c := range []struct {
+		name                    string
+		slow                    bool
+		ended, began            int // of the one before, and of the next, in milliseconds before the line
+		statusBefore, statusNow int
+		want                    string
+	}{
+		{"the next one has just begun, and fails", true, 2, 1, 200, 500, ""},
+		{"the one before failed", true, 7, 6, 500, 500, "session-a"},
+		{"the next one has long begun", true, 12, 11, 500, 200, "session-b"},
+		{"nothing is known of the file", false, 2, 1, 200, 500, "session-b"},
+	} {
+		first := Exchange{ID: idA, Session: "session-a", Upstream: addr, Begin: ago(90), End: ago(c.ended), Status: c.statusBefore}
+		next := Exchange{ID: idB, Session: "session-b", Upstream: addr, Begin: ago(c.began), End: now.Add(time.Second), Status: c.statusNow}
+		m := New(Config{Exchanges: exchanges{first, next}}).byPort(addr, clue{now, false, c.slow, connectionSlip, func(*Exchange) bool { return true }})
+		got := ""
+		if m.exchange != nil {
+			got = m.exchange.Session
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+	var e endings
+	r := &record.Record{Time: now.Add(time.Microsecond)}
+	for range 20 {
+		if e.slow() {
+			t.Fatalf("%+v says so of %d records", e, e.n)
+		}
+		e.add(r, now, &Exchange{Begin: ago(30), End: now})
+	}
+	if !e.slow() {
+		t.Errorf("twenty records came after 30 ms: %+v", e)
+	}
+}
+
 // TestALineIsReadLate: its connection has served others since, and the request that it names is the one before the last.
 func TestALineIsReadLate(t *testing.T) {
 	now := time.Now()
@@ -222,7 +264,7 @@ func TestALineIsReadLate(t *testing.T) {
 	}
 	j := New(Config{Exchanges: all})
 	for named, want := range map[string]string{"/a": "/a", "/b": "/b", "/c": "/c", "/rewritten": "/c"} {
-		m := j.byPort(addr, clue{now, false, connectionSlip, func(x *Exchange) bool { return isOf(x, "GET", named, "") }})
+		m := j.byPort(addr, clue{now, false, false, connectionSlip, func(x *Exchange) bool { return isOf(x, "GET", named, "") }})
 		if m.exchange == nil || m.exchange.ID != want {
 			t.Errorf("%s: %+v, want %s", named, m, want)
 		}

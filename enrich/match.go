@@ -36,6 +36,7 @@ const (
 	readLate       = time.Second // how much the moment may be off at which bytes were read
 	maxSharers     = 64          // exchanges of one ID that are looked at; what more share is no ID
 	connectionSlip = 5 * time.Millisecond
+	soon           = 2 * connectionSlip    // after its request's begin
 	againSlip      = 50 * time.Millisecond // where both exchanges are of the request that the line names
 )
 
@@ -61,7 +62,7 @@ func (j *Joiner) exact(s *source, r *record.Record) match {
 	if j.afterwards && r.Time.IsZero() {
 		return m
 	}
-	line := clue{s.written(r), s.endings.late(), max(connectionSlip, s.spread(r)), func(x *Exchange) bool {
+	line := clue{s.written(r), s.endings.late(), s.endings.slow(), max(connectionSlip, s.spread(r)), func(x *Exchange) bool {
 		return (r.Status == 0 || x.Status == 0 || r.Status == x.Status) && (r.Method == "" || isOf(x, r.Method, r.Path, r.Query))
 	}}
 	if r.Method != "" && !fine(r.Time) {
@@ -227,6 +228,7 @@ const servedBefore = 8
 type clue struct {
 	at   time.Time
 	late bool          // lines of the file are written when their exchange is over
+	slow bool          // lines of the file are not written soon after their exchange began
 	slip time.Duration // how much before at it may have been written
 	fits func(*Exchange) bool
 }
@@ -243,7 +245,7 @@ func (j *Joiner) byClient(r *record.Record, line clue) match {
 
 // byPort looks for the exchange that had the connection then. The app's line is read a little later than it was written: where
 // the next exchange had just taken the connection, it may be the one before. Where lines are written late, it is the one whose
-// end is next to them.
+// end is next to them; where they never come soon, not one that has just begun.
 func (j *Joiner) byPort(client netip.AddrPort, line clue) match {
 	t, fits := line.at, line.fits
 	last := j.servedBy(client, t)
@@ -259,6 +261,12 @@ func (j *Joiner) byPort(client netip.AddrPort, line clue) match {
 	}
 	if line.late && len(last) > 1 && !sameUser(&last[0], &last[1]) {
 		return byEnd(&last[0], &last[1], t)
+	}
+	if line.slow && len(last) > 1 && t.Sub(last[0].Begin) < soon && t.Sub(last[1].End) < 2*soon && fits(&last[1]) && !sameUser(&last[0], &last[1]) {
+		if last[1].Status < 500 {
+			return none(ambiguous)
+		}
+		return onConnection(&last[1])
 	}
 	switch {
 	case len(last) == 1 || t.Sub(last[0].Begin) > line.slip || t.Sub(last[1].End) > 2*line.slip,
