@@ -25,6 +25,7 @@ type reader struct {
 var readers = []reader{
 	{"sidecar, end to end", (*bench).readOurs},
 	{"rg -c", search("rg", "ripgrep", "-c")},
+	{"rg -c --no-mmap", search("rg", "ripgrep", "-c", "--no-mmap")},
 	{"grep -c", search("grep", "grep", "-c")},
 	{"wc -l", (*bench).readWC},
 	{"rsyslog imfile", (*bench).readRsyslog},
@@ -110,13 +111,13 @@ func speeds(all, rg []reading, size int64) []string {
 }
 
 // search looks for the format's word, as a fixed string.
-func search(program, pkg, flag string) func(*bench, string, format, int) (reading, error) {
+func search(program, pkg string, flags ...string) func(*bench, string, format, int) (reading, error) {
 	return func(_ *bench, path string, f format, errors int) (reading, error) {
 		found, err := tool(program, pkg)
 		if err != nil {
 			return reading{}, err
 		}
-		return run(exec.Command(found, flag, "-F", "-e", f.error, path), errors)
+		return run(exec.Command(found, append(slices.Clone(flags), "-F", "-e", f.error, path)...), errors)
 	}
 }
 

@@ -42,18 +42,18 @@ func (r *Record) Words(yield func(word string, underIDKey bool) bool) {
 		}
 	}
 	if r.Fields != nil {
-		scanWords(string(r.Fields), yield)
+		scanWords(string(r.Fields), false, yield)
 		return
 	}
-	scanWords(r.Text, yield)
+	scanWords(r.Text, false, yield)
 }
 
 // shortest is the length in bytes below which a word is an ID only under an ID key. A span ID has 16, Sentry-like short
 // forms 8.
 const shortest = 8
 
-// scanWords cuts text at what no ID contains.
-func scanWords(text string, yield func(string, bool) bool) bool {
+// scanWords cuts text at what no ID contains, and may leave out all words but those under an ID key.
+func scanWords(text string, underKeys bool, yield func(string, bool) bool) bool {
 	start := -1
 	key := false
 	for i := 0; i <= len(text); i++ {
@@ -68,14 +68,8 @@ func scanWords(text string, yield func(string, bool) bool) bool {
 			if start > 0 && text[start-1] == '\\' && len(word) > 1 && (word[0] == 'n' || word[0] == 't' || word[0] == 'r') {
 				word = word[1:] // an escaped line end
 			}
-			trimmed := trimWord(word)
-			if !emitWord(trimmed, key, yield) {
+			if (key || !underKeys && len(word) >= shortest) && !trimAndEmit(word, key, yield) {
 				return false
-			}
-			if len(word) > len(trimmed) && len(word) >= 2*shortest { // base64url and nanoids may begin and end with a hyphen
-				if whole := strings.Trim(word, "./+"); len(whole) > len(trimmed) && len(whole) >= 2*shortest && !emitWord(whole, key, yield) {
-					return false
-				}
 			}
 			key = i < len(text) && leadsToValue(text[i:]) && isIDKey(word)
 		} else if i < len(text) && !afterKey[text[i]] {
@@ -119,6 +113,18 @@ func trimWord(w string) string {
 		w = w[:len(w)-1]
 	}
 	return w
+}
+
+func trimAndEmit(word string, key bool, yield func(string, bool) bool) bool {
+	trimmed := trimWord(word)
+	if !emitWord(trimmed, key, yield) {
+		return false
+	}
+	if len(word) == len(trimmed) || len(word) < 2*shortest {
+		return true
+	}
+	whole := strings.Trim(word, "./+") // base64url and nanoids may begin and end with a hyphen
+	return len(whole) <= len(trimmed) || len(whole) < 2*shortest || emitWord(whole, key, yield)
 }
 
 func emitWord(w string, key bool, yield func(string, bool) bool) bool {
@@ -189,7 +195,7 @@ func isUUID(w string) bool {
 
 // wordsUnderKeys gives what stands under ID keys in a text: request_id=..., reqId: ..., (request-id: ...).
 func wordsUnderKeys(text string) (ids []string) {
-	scanWords(text, func(w string, key bool) bool {
+	scanWords(text, true, func(w string, key bool) bool {
 		if key && !strings.Contains(w, "/") {
 			ids = append(ids, w)
 		}

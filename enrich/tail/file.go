@@ -111,7 +111,7 @@ type Block struct {
 	// Data is whole lines with their ends, as they stand in the file. It is valid until handle returns.
 	Data    []byte
 	Arrived time.Time // when it was found in the file
-	Since   time.Time // when nothing of it stood there yet; zero: that is not known
+	Since   time.Time // when nothing of it stood there yet, of a file's first block the file's birth; zero: that is not known
 	// Encoding says how Data stands for text. Data is as it stands in the file, so that offsets are the file's.
 	Encoding Encoding
 	// Record says that Data is exactly one range that was held, closed, and not released when an earlier life ended.

@@ -410,6 +410,9 @@ func (t *Tailer) begin(path string, e entry, src *os.File, start int64) *File {
 	f.key, f.name, f.real, f.size, f.used, f.modified = e.key, e.path, e.real, e.size, e.used, e.modified
 	f.read, f.decided, f.dirty, f.limit = start, start, true, e.size
 	f.verified, f.known = t.known, e.size
+	if start == 0 && e.born != 0 {
+		f.empty = time.Unix(0, e.born)
+	}
 	if src != nil {
 		f.swap(src)
 		f.encoding = sniff(src)
