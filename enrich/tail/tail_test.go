@@ -210,7 +210,7 @@ func TestPrompt(t *testing.T) {
 			if d := paused(); d < pace {
 				t.Errorf("it was too often a moment ago, and it waited for %v", d)
 			}
-			time.Sleep(paced)
+			time.Sleep(oftenAtOnce * time.Second / often)
 		}
 		l.tailer.setHears(false)
 		if d := paused(); d < pace {

@@ -18,7 +18,7 @@ const (
 	pace = 20 * time.Millisecond
 	// often is how many readings a second, and oftenAtOnce how many at once, are too many for files that are to be read as soon as
 	// they are written; for paced they are read at the pace then.
-	often, oftenAtOnce = 100, 20
+	often, oftenAtOnce = 100, 300
 	paced              = 2 * time.Second
 	// promptly is for how long Prompt asks.
 	promptly = 10 * time.Minute
