@@ -242,14 +242,23 @@ func TestLinesThatNeverComeSoon(t *testing.T) {
 	}
 	var e endings
 	r := &record.Record{Time: now.Add(time.Microsecond)}
-	for range 20 {
+	for n := range 20 {
 		if e.slow() {
-			t.Fatalf("%+v says so of %d records", e, e.n)
+			t.Fatalf("%+v says so of %d records", e, n)
 		}
 		e.add(r, now, &Exchange{Begin: ago(30), End: now})
 	}
-	if !e.slow() {
-		t.Errorf("twenty records came after 30 ms: %+v", e)
+	if e.slow() {
+		t.Errorf("none came after its exchange: %+v", e)
+	}
+	if e.add(r, now, &Exchange{Begin: ago(30), End: ago(2)}); !e.slow() {
+		t.Errorf("twenty records came after 30 ms, and one behind its exchange: %+v", e)
+	}
+	if e.surprise(); !e.slow() {
+		t.Errorf("one of 22 came soon: %+v", e)
+	}
+	if e.surprise(); e.slow() {
+		t.Errorf("two of 23 came soon: %+v", e)
 	}
 }
 

@@ -299,6 +299,9 @@ func (j *Joiner) consider(ctx context.Context, s *source, f *Finding, now time.T
 		}
 	}
 	c := &candidate{finding: *f, source: s, until: now.Add(patience), match: j.exact(s, f.Record)}
+	if c.match.soon {
+		s.endings.surprise()
+	}
 	c.audit = j.audits.AllowN(now, 1)
 	byMoment := c.match.exchange == nil || c.match.ofConnection()
 	if byMoment && !fine(f.Record.Time) {

@@ -47,6 +47,7 @@ type match struct {
 	inferred bool
 	reason   string // "" where there is an exchange
 	wait     bool   // an exchange that is still open may change it
+	soon     bool   // the connection's exchange had just begun, and the file's records do not come so soon
 }
 
 func none(reason string) match { return match{reason: reason} }
@@ -264,7 +265,7 @@ func (j *Joiner) byPort(client netip.AddrPort, line clue) match {
 	}
 	if line.slow && len(last) > 1 && t.Sub(last[0].Begin) < soon && t.Sub(last[1].End) < 2*soon && fits(&last[1]) && !sameUser(&last[0], &last[1]) {
 		if last[1].Status < 500 {
-			return none(ambiguous)
+			return match{reason: ambiguous, soon: true}
 		}
 		return onConnection(&last[1])
 	}
