@@ -118,6 +118,16 @@ func TestAnAddressOfItsOwnTellsTheConnection(t *testing.T) {
 	}
 }
 
+func anyExchange(*Exchange) bool { return true }
+
+// sessionOf is whose a match is, "" for nobody.
+func sessionOf(m match) string {
+	if m.exchange == nil {
+		return ""
+	}
+	return m.exchange.Session
+}
+
 // TestTheNextOnAConnectionIsNotBlamed: the line of a request is read when the next one has the connection already.
 func TestTheNextOnAConnectionIsNotBlamed(t *testing.T) {
 	now := time.Now()
@@ -137,12 +147,8 @@ func TestTheNextOnAConnectionIsNotBlamed(t *testing.T) {
 		next := next
 		c.next(&next)
 		j := New(Config{Exchanges: exchanges{first, next}, Registerer: nil})
-		m := j.byPort(addr, clue{now, false, false, connectionSlip, func(*Exchange) bool { return true }})
-		got := ""
-		if m.exchange != nil {
-			got = m.exchange.Session
-		}
-		if got != c.want {
+		m := j.byPort(addr, clue{at: now, slip: connectionSlip, fits: anyExchange})
+		if got := sessionOf(m); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
@@ -192,12 +198,8 @@ func TestLinesThatComeBehindTheAnswer(t *testing.T) {
 	} {
 		first := Exchange{ID: idA, Session: "session-a", Upstream: addr, Begin: at(-90), End: at(c.ended), Status: 200}
 		next := Exchange{ID: idB, Session: "session-b", Upstream: addr, Begin: at(c.began), End: at(c.endsNow), Status: 500}
-		m := New(Config{Exchanges: exchanges{first, next}}).byPort(addr, clue{now, true, false, connectionSlip, func(*Exchange) bool { return true }})
-		got := ""
-		if m.exchange != nil {
-			got = m.exchange.Session
-		}
-		if got != c.want {
+		m := New(Config{Exchanges: exchanges{first, next}}).byPort(addr, clue{at: now, late: true, slip: connectionSlip, fits: anyExchange})
+		if got := sessionOf(m); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
@@ -231,12 +233,8 @@ func TestLinesThatNeverComeSoon(t *testing.T) {
 	} {
 		first := Exchange{ID: idA, Session: "session-a", Upstream: addr, Begin: ago(90), End: ago(c.ended), Status: c.statusBefore}
 		next := Exchange{ID: idB, Session: "session-b", Upstream: addr, Begin: ago(c.began), End: now.Add(time.Second), Status: c.statusNow}
-		m := New(Config{Exchanges: exchanges{first, next}}).byPort(addr, clue{now, false, c.slow, connectionSlip, func(*Exchange) bool { return true }})
-		got := ""
-		if m.exchange != nil {
-			got = m.exchange.Session
-		}
-		if got != c.want {
+		m := New(Config{Exchanges: exchanges{first, next}}).byPort(addr, clue{at: now, slow: c.slow, slip: connectionSlip, fits: anyExchange})
+		if got := sessionOf(m); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
@@ -273,7 +271,7 @@ func TestALineIsReadLate(t *testing.T) {
 	}
 	j := New(Config{Exchanges: all})
 	for named, want := range map[string]string{"/a": "/a", "/b": "/b", "/c": "/c", "/rewritten": "/c"} {
-		m := j.byPort(addr, clue{now, false, false, connectionSlip, func(x *Exchange) bool { return isOf(x, "GET", named, "") }})
+		m := j.byPort(addr, clue{at: now, slip: connectionSlip, fits: func(x *Exchange) bool { return isOf(x, "GET", named, "") }})
 		if m.exchange == nil || m.exchange.ID != want {
 			t.Errorf("%s: %+v, want %s", named, m, want)
 		}

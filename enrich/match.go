@@ -63,9 +63,10 @@ func (j *Joiner) exact(s *source, r *record.Record) match {
 	if j.afterwards && r.Time.IsZero() {
 		return m
 	}
-	line := clue{s.written(r), s.endings.late(), s.endings.slow(), max(connectionSlip, s.spread(r)), func(x *Exchange) bool {
+	fits := func(x *Exchange) bool {
 		return (r.Status == 0 || x.Status == 0 || r.Status == x.Status) && (r.Method == "" || isOf(x, r.Method, r.Path, r.Query))
-	}}
+	}
+	line := clue{at: s.written(r), late: s.endings.late(), slow: s.endings.slow(), slip: max(connectionSlip, s.spread(r)), fits: fits}
 	if r.Method != "" && !fine(r.Time) {
 		line.slip = max(againSlip, line.slip)
 	}

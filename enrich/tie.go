@@ -152,7 +152,7 @@ func (j *Joiner) named(c *candidate, r *record.Record) (found *Exchange) {
 	method, path, query := requestOf(r)
 	fits := func(x *Exchange) bool { return isOf(x, method, path, query) }
 	at := c.source.written(r)
-	line := clue{at.Add(time.Millisecond), false, false, connectionSlip, fits} // stamps are cut off to whole ones
+	line := clue{at: at.Add(time.Millisecond), slip: connectionSlip, fits: fits} // stamps are cut off to whole ones
 	if m := j.byClient(r, line); m.exchange != nil {
 		if path != "" && !fits(m.exchange) {
 			return nil
